@@ -1,0 +1,19 @@
+"""What can be wrong with events."""
+
+from __future__ import annotations
+
+
+class ColumnError(Exception):
+    """A column is asked for that nobody provides."""
+
+
+class InputFileError(Exception):
+    """An input file is missing, unreadable, truncated, or holds no events."""
+
+
+class MissingColumnError(InputFileError):
+    """An input file lacks a column that is used."""
+
+
+class NonFiniteColumnError(InputFileError):
+    """A column holds NaN or infinity."""

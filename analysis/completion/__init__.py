@@ -1,0 +1,1 @@
+"""Completion of tasks, parameters and values on the command line."""

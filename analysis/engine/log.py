@@ -1,0 +1,67 @@
+"""What a run says: one sentence per error, and the result at the end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import luigi
+from luigi.cmdline_parser import CmdlineParser
+from luigi.parameter import ParameterException
+
+from analysis.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from analysis.engine.task import AnalysisTask
+
+_USER_ERRORS = (AnalysisError, ParameterException)
+_root_task: AnalysisTask | None = None
+
+
+class OneSentence(logging.Filter):
+    """Replaces the traceback of an error that the user can mend by its one sentence."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record; never drops one."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _USER_ERRORS):
+            failed = [a for a in record.args or () if isinstance(a, luigi.Task)] if record.args else []
+            where = f"{_title(failed[0])}: " if failed else ""
+            record.msg, record.args = f"{where}{type(error).__name__}: {error}", ()
+            record.exc_info, record.exc_text = None, None
+        return True
+
+
+def install() -> None:
+    """Attach the filter to luigi's logger, and print the result of the root task when the process ends."""
+    logger = logging.getLogger("luigi-interface")
+    if not any(isinstance(f, OneSentence) for f in logger.filters):
+        logger.addFilter(OneSentence())
+        atexit.register(_print_result)
+
+
+def remember_root(task: AnalysisTask) -> None:
+    """Note the task that the command line asks for: the first one of its family."""
+    global _root_task  # noqa: PLW0603
+    parser = CmdlineParser.get_instance()
+    if _root_task is None and parser is not None and parser.known_args.root_task == task.get_task_family():
+        _root_task = task
+
+
+def _print_result() -> None:
+    if _root_task is None:
+        return
+    try:
+        lines = list(_root_task.result_lines()) if _root_task.complete() else []
+    except AnalysisError as error:
+        lines = []
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
+
+
+def _title(task: Any) -> str:
+    return str(task.title()) if hasattr(task, "title") else str(task)

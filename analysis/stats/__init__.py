@@ -1,0 +1,16 @@
+"""Statistical inference: from templates to the fitted parameters, by cabinetry and pyhf.
+
+==================  ====================================================================
+module              what it does
+==================  ====================================================================
+``published``       reads the histograms that the AGC published, as templates
+``binning``         re-bins a histogram to the edges of the fit
+``observation``     what the model is fitted to: data, pseudo-data or the prediction
+``workspace``       templates and statistical model to a pyhf workspace
+``fit``             maximum-likelihood fit of a workspace
+``prediction``      yields before and after the fit, with uncertainties
+``compare``         our fit of the published histograms against the published results
+==================  ====================================================================
+
+Nothing is imported here, so that ``import analysis.stats`` costs nothing.
+"""

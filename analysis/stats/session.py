@@ -1,0 +1,30 @@
+"""Setting up pyhf and cabinetry for the duration of a call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_numpy_backend() -> Iterator[None]:
+    """Run cabinetry and pyhf with the numpy backend, without their progress messages.
+
+    Both keep global state: cabinetry exchanges pyhf's optimiser and leaves it exchanged if a fit fails. Backend and log
+    levels are as before afterwards, so that calls neither depend on what ran earlier in the process nor leave traces.
+    """
+    import pyhf
+
+    loggers = [logging.getLogger(name) for name in ("cabinetry", "pyhf")]
+    levels = [logger.level for logger in loggers]
+    backend, optimizer = pyhf.get_backend()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    pyhf.set_backend("numpy")
+    try:
+        yield
+    finally:
+        pyhf.set_backend(backend, optimizer)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

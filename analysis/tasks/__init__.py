@@ -1,0 +1,28 @@
+"""The chain, one module per stage, in the order data flows."""
+
+from __future__ import annotations
+
+from analysis.tasks.build_model import BuildModel
+from analysis.tasks.evaluate_model import EvaluateModel
+from analysis.tasks.fill_histograms import FillHistograms, MergeHistograms
+from analysis.tasks.fit_model import FitModel
+from analysis.tasks.generate_events import GenerateEvents
+from analysis.tasks.index_files import IndexFiles
+from analysis.tasks.produce_columns import ProduceColumns
+from analysis.tasks.reduce_events import ReduceEvents
+from analysis.tasks.select_events import SelectEvents
+from analysis.tasks.train_model import TrainModel
+
+__all__ = [
+    "BuildModel",
+    "EvaluateModel",
+    "FillHistograms",
+    "FitModel",
+    "GenerateEvents",
+    "IndexFiles",
+    "MergeHistograms",
+    "ProduceColumns",
+    "ReduceEvents",
+    "SelectEvents",
+    "TrainModel",
+]

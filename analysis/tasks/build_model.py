@@ -1,0 +1,101 @@
+"""Stage 8: the statistical model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import law
+import luigi
+
+from analysis.config import MODEL, ConfigurationError
+from analysis.tasks.fill_histograms import MergeHistograms
+from analysis.tasks.reduce_events import ReducedTask
+from analysis.tasks.train_model import FoldsTask
+from analysis.templates import Templates, load_histogram, templates_from_datasets
+
+
+class TemplatesTask(FoldsTask):
+    """A task that uses the histograms of all data sets, or published ones."""
+
+    exclude_index = True
+
+    chunk_size = ReducedTask.chunk_size
+    merge_chunks = ReducedTask.merge_chunks
+    histograms = luigi.Parameter(
+        default="",
+        description="fit the histograms of this file, in the AGC's JSON, instead of our own; default: empty",
+    )
+
+    path_parameters = FoldsTask.path_parameters | {"histograms"}
+
+    @classmethod
+    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Check that the file of published histograms exists."""
+        path = Path(params["histograms"]).expanduser()
+        if params["histograms"] and not path.is_file():
+            msg = f"--histograms {path} does not exist: correct the path"
+            raise ConfigurationError(msg)
+        if params["histograms"]:
+            params["histograms"] = str(path.resolve())
+        return dict(super().modify_param_values(params))
+
+    def store_parts(self) -> tuple[str, ...]:
+        """Version, campaign, task; for published histograms the digest of their file in place of the campaign."""
+        if not self.histograms:
+            return super().store_parts()
+        digest = sha256(Path(self.histograms).read_bytes()).hexdigest()[:8]
+        return (self.version, f"published-{digest}", self.get_task_family())
+
+    def histogram_requires(self) -> dict[str, MergeHistograms]:
+        """The histograms of each data set, by name; none if published ones are fitted."""
+        if self.histograms:
+            return {}
+        return {name: MergeHistograms.req(self, dataset=name) for name in self.campaign_inst.datasets}
+
+    def load_templates(self, variables: Sequence[str]) -> Templates:
+        """Templates of the given variables."""
+        if self.histograms:
+            from analysis.stats.published import load_published_histograms
+
+            return load_published_histograms(Path(self.histograms))
+        filled = (
+            (dataset, variable, load_histogram(Path(task.output()[variable].path)))
+            for variable in variables
+            for dataset, task in self.histogram_requires().items()
+        )
+        return templates_from_datasets(self.campaign_inst, filled)
+
+
+class BuildModel(TemplatesTask):
+    """Build the pyhf workspace from the histograms, by cabinetry."""
+
+    preload = ("hist", "uhi.io.json", "uproot", "cabinetry", "pyhf")
+
+    def requires(self) -> dict[str, MergeHistograms]:
+        """The histograms."""
+        return self.histogram_requires()
+
+    def output(self) -> dict[str, law.LocalFileTarget]:
+        """Workspace in pyhf's JSON; what it is made of; all its templates as a ROOT file."""
+        return {
+            "workspace": self.local_target("workspace.json"),
+            "summary": self.local_target("summary.json"),
+            "histograms": self.local_target("histograms.root"),
+        }
+
+    def run(self) -> None:
+        """Build."""
+        from analysis.stats.workspace import build_workspace, workspace_text, write_templates_root
+
+        templates = self.load_templates([region.variable for region in MODEL.regions])
+        with tempfile.TemporaryDirectory() as work_dir:
+            result = build_workspace(MODEL, templates, Path(work_dir))
+        summary = {"observation": result.observation, "dropped": [str(d) for d in result.dropped]}
+        self.staged(self.output()["workspace"]).write_text(workspace_text(result.workspace))
+        self.staged(self.output()["summary"]).write_text(json.dumps(summary, indent=1) + "\n")
+        write_templates_root(templates, self.staged(self.output()["histograms"]))

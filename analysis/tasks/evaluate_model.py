@@ -1,0 +1,67 @@
+"""Stage 6: the best assignment of jets in every event, by a model that has not seen it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import law
+
+from analysis.config import FEATURES
+from analysis.tasks.produce_columns import ProduceColumns, ReducedShiftWorkflow
+from analysis.tasks.reduce_events import ReduceEvents
+from analysis.tasks.train_model import FoldsTask, TrainModel
+
+
+class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
+    """Score all assignments of jets in region 4j2b and keep the best. One branch per reduced file."""
+
+    preload = ("numpy", "awkward", "vector", "pyarrow.parquet", "xgboost")
+
+    def workflow_requires(self) -> dict[str, Any]:
+        """All models, reduced files and their observables."""
+        return {
+            "models": TrainModel.req_different_branching(self, branch=-1),
+            "events": ReduceEvents.req(self),
+            "columns": ProduceColumns.req(self),
+        }
+
+    def requires(self) -> dict[str, Any]:
+        """All models, one reduced file and its observables."""
+        return {
+            "models": TrainModel.req_different_branching(self, branch=-1),
+            "events": ReduceEvents.req(self, branch=self.branch),
+            "columns": ProduceColumns.req(self, branch=self.branch),
+        }
+
+    def output(self) -> law.LocalFileTarget:
+        """A parquet file, aligned by row with the reduced events."""
+        return self.local_target(f"scores_{self.branch}.parquet")
+
+    def run(self) -> None:
+        """Evaluate."""
+        import awkward as ak
+        import numpy as np
+
+        from analysis.columnar.assignments import FEATURE_COLUMNS, feature_blocks
+        from analysis.columnar.sources import ParquetSource, write_parquet
+        from analysis.columnar.table import Table
+        from analysis.ml.evaluation import best_assignments, load_models
+
+        source = ParquetSource(Path(self.input()["columns"].path), Path(self.input()["events"].path))
+        events = Table(source).shifted(self.shift_inst)
+        inside = np.asarray(events["in_4j2b"])
+        models = self.input()["models"]["collection"].targets
+        boosters = load_models([Path(models[fold]["model"].path).read_bytes() for fold in sorted(models)])
+        blocks = [
+            block._replace(rows=np.flatnonzero(inside)[block.rows])
+            for block in feature_blocks(events.filter(ak.Array(inside)).records(FEATURE_COLUMNS))
+        ]
+        best = best_assignments(blocks, boosters, np.asarray(events["event"]))
+        columns = {
+            "bdt_score": best.score,
+            **{feature.name: best.features[:, i] for i, feature in enumerate(FEATURES)},
+            **{f"best_{role}": best.jets[:, i] for i, role in enumerate(("w1", "w2", "b_had", "b_lep"))},
+        }
+        write_parquet(ak.Array(columns), self.staged(self.output()))
+        self.account(events_in=len(events), events_out=int(inside.sum()))

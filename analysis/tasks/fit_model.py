@@ -1,0 +1,50 @@
+"""Stage 9: the fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import law
+
+from analysis.config import MODEL
+from analysis.tasks.build_model import BuildModel, TemplatesTask
+
+if TYPE_CHECKING:
+    from analysis.stats.fit import FitResult
+
+
+class FitModel(TemplatesTask):
+    """Fit the statistical model to the (pseudo-)data."""
+
+    preload = ("cabinetry", "pyhf", "iminuit")
+
+    def requires(self) -> BuildModel:
+        """The workspace."""
+        return BuildModel.req(self)
+
+    def output(self) -> law.LocalFileTarget:
+        """Best-fit values, uncertainties and correlations as JSON."""
+        return self.local_target("fit.json")
+
+    def run(self) -> None:
+        """Fit."""
+        from analysis.stats.fit import fit_workspace
+
+        workspace = json.loads(Path(self.input()["workspace"].path).read_text())
+        result = fit_workspace(workspace, MODEL.parameter_of_interest)
+        self.staged(self.output()).write_text(json.dumps(result.to_json(), indent=1) + "\n")
+
+    def result(self) -> FitResult:
+        """The fit's result; the task has to be complete."""
+        from analysis.stats.fit import FitResult
+
+        return FitResult.from_json(json.loads(Path(self.output().path).read_text()))
+
+    def result_lines(self) -> Iterator[str]:
+        """The measured value."""
+        from analysis.stats.fit import result_line
+
+        yield result_line(self.result())

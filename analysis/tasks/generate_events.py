@@ -1,0 +1,34 @@
+"""Stage 0: generated events, for the campaign ``demo`` only."""
+
+from __future__ import annotations
+
+import law
+import luigi
+
+from analysis.tasks.base import DatasetWorkflow
+
+
+class GenerateEvents(DatasetWorkflow):
+    """Make the NanoAOD files of a generated campaign. One branch per file."""
+
+    seed = luigi.IntParameter(default=1, description="seed of the generator; default: 1")
+
+    preload = ("numpy", "awkward", "uproot")
+
+    def create_branch_map(self) -> dict[int, int]:
+        """Number of events of each file."""
+        return dict(enumerate(file.entries or 0 for file in self.dataset_inst.files))
+
+    def output(self) -> law.LocalFileTarget:
+        """A ROOT file."""
+        return self.local_target(f"{self.dataset}_{self.branch}.root")
+
+    def run(self) -> None:
+        """Generate and write the events of one file."""
+        from analysis.generator import write_nanoaod
+
+        first = sum(file.entries or 0 for file in self.dataset_inst.files[: self.branch])
+        write_nanoaod(
+            self.staged(self.output()), self.dataset, self.branch_data, seed=self.seed, first_event=first
+        )
+        self.account(events_out=self.branch_data)

@@ -1,0 +1,100 @@
+"""Stage 2: which events and objects pass the selection, under any kinematic shift."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import law
+
+from analysis.config import kinematic_shifts
+from analysis.tasks.base import ChunkedTask, DatasetWorkflow
+from analysis.tasks.index_files import IndexFiles, read_index
+
+
+class Chunk(NamedTuple):
+    """A range of events of one file; ``stop`` is ``None`` for the end of a file of unknown length."""
+
+    file: int
+    start: int
+    stop: int | None
+
+
+class SelectEvents(ChunkedTask, DatasetWorkflow):
+    """Select events and objects, for all kinematic shifts in one pass. One branch per chunk of events."""
+
+    preload = ("numpy", "awkward", "uproot", "vector", "correctionlib", "pyarrow.parquet")
+
+    def create_branch_map(self) -> dict[int, Chunk]:
+        """Chunks of all files; a file whose number of events the campaign does not say is one chunk."""
+        return dict(enumerate(self._chunks()))
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for number, file in enumerate(self.dataset_inst.files):
+            if not file.entries:
+                yield Chunk(number, 0, None)
+                continue
+            for start in range(0, file.entries, self.events_per_chunk):
+                yield Chunk(number, start, min(start + self.events_per_chunk, file.entries))
+
+    def workflow_requires(self) -> dict[str, Any]:
+        """The index of all files."""
+        return {"index": IndexFiles.req_different_branching(self)}
+
+    def requires(self) -> dict[str, Any]:
+        """The index of the chunk's file."""
+        return {"index": IndexFiles.req_different_branching(self, branch=self.branch_data.file)}
+
+    def output(self) -> dict[str, law.LocalFileTarget]:
+        """Selected events as parquet, cutflow as JSON."""
+        return {
+            "selection": self.local_target(f"selection_{self.branch}.parquet"),
+            "cutflow": self.local_target(f"cutflow_{self.branch}.json"),
+        }
+
+    def run(self) -> None:
+        """Select."""
+        import awkward as ak
+
+        from analysis.columnar.cutflow import add_cutflows
+        from analysis.columnar.select import select
+        from analysis.columnar.sources import NanoAODSource, write_parquet
+        from analysis.columnar.table import Table
+
+        index = read_index(self.input()["index"])
+        path = index["path"]
+        shifts = kinematic_shifts(self.dataset_inst)
+        parts, cutflows = [], []
+        for offset, step in chunk_steps(self.branch_data, index["entries"], self.events_per_chunk):
+            part, cutflow = select(Table(NanoAODSource(path, *step)), self.dataset_inst, shifts)
+            part["entry"] = part["entry"] + offset
+            parts.append(part)
+            cutflows.append(cutflow)
+        selected, cutflow = ak.concatenate(parts), add_cutflows(cutflows)
+        write_parquet(selected, self.staged(self.output()["selection"]))
+        self.staged(self.output()["cutflow"]).write_text(json.dumps(cutflow.to_json(), indent=1) + "\n")
+        self.account(
+            events_in=cutflow.steps[0].events,
+            events_out=len(selected),
+            sum_of_weights=cutflow.steps[0].sum_of_weights,
+        )
+
+def chunk_steps(chunk: Chunk, entries: int, size: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Cut a chunk into ranges of at most ``size`` events.
+
+    Args:
+        chunk: the chunk.
+        entries: number of events of its file.
+        size: largest number of events of a range.
+
+    Yields:
+        Offset of the range in the chunk, and its first and last-plus-one event in the file.
+
+    Examples:
+        >>> list(chunk_steps(Chunk(0, 0, None), 5, 2))
+        [(0, (0, 2)), (2, (2, 4)), (4, (4, 5))]
+    """
+    stop = entries if chunk.stop is None else chunk.stop
+    for start in range(chunk.start, stop, size):
+        yield start - chunk.start, (start, min(start + size, stop))

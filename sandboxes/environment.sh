@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Prints the directory of the Python environment that belongs to the pinned list; builds it when there is none yet.
+#
+#   sandboxes/environment.sh [--dev]
+#
+# An environment is a directory <hash of the list>-py3.X; it counts only if its file .complete, written last, says that
+# it was built in this very place. setup.sh calls this each time it is sourced, hence no process that is not needed.
+set -euo pipefail
+unset CDPATH
+
+say() { printf 'setup.sh: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+base=$(cd -- "${BASH_SOURCE[0]%/*}/.." && pwd)
+list="${base}/sandboxes/analysis.txt"
+[[ "${1:-}" != --dev ]] || list="${base}/sandboxes/dev.txt"
+environments="${ANALYSIS_ENV_DIR:-${base}/.venv}"
+[[ "${environments}" == /* ]] || environments="${PWD}/${environments}"
+needed_mb=2000
+
+list_hash() {
+  if command -v sha256sum > /dev/null; then sha256sum; else shasum -a 256; fi < "${list}" | cut -c 1-12
+}
+
+# The newest complete environment among the arguments, if any; with ANALYSIS_PYTHON only one made with it.
+find_complete() {
+  local wanted=$1 newest="" directory location made_with
+  shift
+  for directory in "$@"; do
+    [[ -x "${directory}/bin/python" && -f "${directory}/.complete" ]] || continue
+    { read -r location && read -r made_with; } < "${directory}/.complete" || continue
+    [[ "${location}" -ef "${directory}" ]] || continue  # moved or copied: its scripts point elsewhere
+    [[ -z "${wanted}" || "${made_with}" == "${wanted}" ]] || continue
+    [[ -n "${newest}" && ! "${directory}/.complete" -nt "${newest}/.complete" ]] || newest=${directory}
+  done
+  [[ -n "${newest}" ]] && printf '%s\n' "${newest}"
+}
+
+# "3.12 /path/of/the/interpreter" of a command, or nothing if it does not start or is of another version.
+probe_python() {
+  "$1" -I -c '
+import sys
+if sys.implementation.name == "cpython" and (3, 11) <= sys.version_info[:2] < (3, 14):
+    print("%d.%d" % sys.version_info[:2], getattr(sys, "_base_executable", None) or sys.executable)
+' 2> /dev/null || true
+}
+
+pick_python() {
+  local candidate candidates=(python3.13 python3.12 python3.11 python3)
+  [[ -z "${ANALYSIS_PYTHON:-}" ]] || candidates=("${ANALYSIS_PYTHON}")
+  for candidate in "${candidates[@]}"; do
+    probe_python "${candidate}" | grep . && return
+  done
+  [[ -z "${ANALYSIS_PYTHON:-}" ]] ||
+    fail "ANALYSIS_PYTHON=${ANALYSIS_PYTHON} is not a Python 3.11, 3.12 or 3.13: set it to one, or unset it."
+  fail "no Python 3.11, 3.12 or 3.13 on the PATH: install one, or set ANALYSIS_PYTHON to one."
+}
+
+check_disk() {
+  local free_mb
+  free_mb=$(df -Pk "${environments}" | awk 'NR == 2 {print int($4 / 1024)}')
+  ((free_mb >= needed_mb)) ||
+    fail "the environment needs ${needed_mb} MB, but ${environments} has ${free_mb} MB free:" \
+      "make room, or set ANALYSIS_ENV_DIR to a directory on a larger disk."
+}
+
+# One build at a time: the lock belongs to descriptor 9, so it ends with this process, however that ends.
+lock() {
+  local take='import fcntl, sys; fcntl.flock(9, fcntl.LOCK_EX | (fcntl.LOCK_NB if sys.argv[1:] else 0))'
+  exec 9> "${environments}/.lock"
+  "$1" -I -c "${take}" try 2> /dev/null && return
+  say "another shell builds an environment in ${environments}, waiting for it ..."
+  "$1" -I -c "${take}" || fail "${environments} cannot be locked: set ANALYSIS_ENV_DIR to a directory on a local disk."
+}
+
+# The command that runs uv: from the PATH, else from a small environment of its own; nothing if it cannot be had.
+find_uv() {
+  local python=$1 own="${environments}/.uv"
+  if uv --version > /dev/null 2>&1; then
+    echo uv
+  elif "${own}/bin/uv" --version > /dev/null 2>&1; then
+    echo "${own}/bin/uv"
+  elif "${python}" -m venv --clear "${own}" > /dev/null 2>&1 &&
+    "${own}/bin/python" -m pip install --quiet uv > /dev/null 2>&1; then
+    echo "${own}/bin/uv"
+  fi
+}
+
+install() {
+  local python=$1 directory=$2 uv
+  uv=$(find_uv "${python}")
+  # The list names every package of the closure: --no-deps installs these versions and no others.
+  if [[ -n "${uv}" ]]; then
+    "${uv}" venv --quiet --python "${python}" "${directory}" &&
+      "${uv}" pip install --quiet --python "${directory}/bin/python" --no-deps --compile-bytecode -r "${list}"
+  else
+    "${python}" -m venv "${directory}" &&
+      "${directory}/bin/python" -m pip install --quiet --no-deps --compile -r "${list}"
+  fi
+}
+
+build() {
+  local key=$1 version python directory log start=${SECONDS}
+  read -r version python <<< "$2"
+  directory="${environments}/${key}-py${version}"
+  mkdir -p "${environments}" 2> /dev/null && [[ -w "${environments}" ]] ||
+    fail "${environments} cannot be written: set ANALYSIS_ENV_DIR to a directory that can."
+  lock "${python}"
+  find_complete "" "${directory}" && return  # by another shell, while this one waited
+
+  check_disk
+  log="${directory}.log"
+  say "creating the environment with Python ${version} (about 1 minute, once) ..."
+  rm -rf "${directory}"
+  if ! install "${python}" "${directory}" > "${log}" 2>&1; then
+    say "the packages could not be installed (all of it in ${log}); the last lines were:"
+    tail -n 5 "${log}" >&2
+    fail "the environment was not created: check the network and the free disk, and source setup.sh again" \
+      "(on Debian, 'apt-get install python3-venv' if it says that ensurepip is missing)."
+  fi
+  printf '%s\n' "${directory}" "${ANALYSIS_PYTHON:-${python}}" > "${directory}/.complete.new"
+  mv "${directory}/.complete.new" "${directory}/.complete"
+  rm -f "${log}"
+  say "environment ready after $((SECONDS - start)) s."
+  printf '%s\n' "${directory}"
+}
+
+key=$(list_hash)
+find_complete "${ANALYSIS_PYTHON:-}" "${environments}/${key}"-py3.* && exit
+python=$(pick_python)  # only now: starting Python costs more than all of the above
+if [[ -n "${ANALYSIS_PYTHON:-}" ]]; then
+  find_complete "" "${environments}/${key}-py${python%% *}" && exit
+fi
+build "${key}" "${python}"

@@ -1,0 +1,82 @@
+# Sets up the analysis in this shell:  source setup.sh [--dev]
+#
+# Works in bash and zsh, from any directory, any number of times. The first time it creates the Python environment of
+# sandboxes/analysis.txt (with --dev, or ANALYSIS_DEV=1: of sandboxes/dev.txt, which adds what tests and checks need).
+# Respected when set before:
+#   ANALYSIS_PYTHON   the Python to use (3.11 to 3.13)           default: the newest on the PATH
+#   ANALYSIS_ENV_DIR  where environments are kept (2 GB)          default: .venv
+#   ANALYSIS_STORE    where results are kept                      default: data/store
+#   LAW_HOME          task index, scheduler history, job files    default: .law
+# shellcheck shell=bash disable=SC2296
+
+if [ -z "${BASH_VERSION:-}${ZSH_VERSION:-}" ]; then
+  echo "setup.sh: this shell is neither bash nor zsh: start one of them and source setup.sh there." >&2
+  return 1 2> /dev/null || exit 1
+fi
+if [ -n "${BASH_VERSION:-}" ] && [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  echo "setup.sh: it must be sourced, not executed: source setup.sh" >&2
+  exit 1
+fi
+
+# Prints a colon-separated list ($1) with one entry ($2) at its front, and without the one it replaces ($3).
+_analysis_prepend() {
+  local list=":$1:" entry
+  for entry in "$2" "${3:-$2}"; do
+    while case "${list}" in *":${entry}:"*) true ;; *) false ;; esac; do
+      list="${list%%":${entry}:"*}:${list#*":${entry}:"}"
+    done
+  done
+  list="${list#:}" && list="${list%:}"
+  printf '%s' "$2${list:+:${list}}"
+}
+
+_analysis_setup() {
+  local file base environment dev="" message
+  if [ -n "${ZSH_VERSION:-}" ]; then
+    emulate -L zsh  # the options of the caller come back at the end of the function
+    eval 'file="${(%):-%x}"'
+  else
+    file="${BASH_SOURCE[0]}"
+  fi
+  case "${file}" in */*) ;; *) file="./${file}" ;; esac
+  base="$(CDPATH="" builtin cd -- "${file%/*}" > /dev/null && pwd)" || return 1
+
+  case " $* " in *" --dev "*) dev="--dev" ;; esac
+  case "${ANALYSIS_DEV:-0}" in 0 | "") ;; *) dev="--dev" ;; esac
+  environment="$(bash "${base}/sandboxes/environment.sh" ${dev:+"${dev}"})" || return 1
+
+  # What still points to the copy of the repository that was set up in this shell before follows to this one.
+  if [ -n "${ANALYSIS_BASE:-}" ] && [ "${ANALYSIS_BASE}" != "${base}" ]; then
+    [ "${LAW_HOME:-}" != "${ANALYSIS_BASE}/.law" ] || unset LAW_HOME
+    [ "${ANALYSIS_STORE:-}" != "${ANALYSIS_BASE}/data/store" ] || unset ANALYSIS_STORE
+  fi
+  PATH="$(_analysis_prepend "${PATH}" "${environment}/bin" "${VIRTUAL_ENV:+${VIRTUAL_ENV}/bin}")"
+  PYTHONPATH="$(_analysis_prepend "${PYTHONPATH:-}" "${base}" "${ANALYSIS_BASE:-}")"
+  export PATH PYTHONPATH
+  export VIRTUAL_ENV="${environment}"
+  export ANALYSIS_BASE="${base}"
+  export ANALYSIS_STORE="${ANALYSIS_STORE:-${base}/data/store}"
+  export LAW_HOME="${LAW_HOME:-${base}/.law}"
+  export LAW_CONFIG_FILE="${base}/law.cfg"
+  unset PYTHONHOME
+
+  # The index tells law which module a task is in, and the completion what can be typed.
+  if [ ! -s "${LAW_HOME}/index" ] || [ ! -e "${LAW_HOME}/values" ] || [ -n "$(find \
+    "${base}/law.cfg" "${base}/analysis/tasks" "${base}/analysis/config" "${base}/analysis/engine" \
+    -name __pycache__ -prune -o -type f -newer "${LAW_HOME}/values" -print 2> /dev/null)" ]; then
+    message="$(python -m analysis.completion 2>&1)" || {
+      printf '%s\n' "${message}" | tail -n 5 >&2
+      echo "setup.sh: the task index could not be renewed, so tasks may be missing: mend the above, then" \
+        "'python -m analysis.completion'." >&2
+    }
+  fi
+  # shellcheck source=analysis/completion/law.sh
+  . "${base}/analysis/completion/law.sh"
+}
+
+if _analysis_setup "$@"; then
+  unset -f _analysis_setup _analysis_prepend
+else
+  unset -f _analysis_setup _analysis_prepend
+  return 1
+fi
