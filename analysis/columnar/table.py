@@ -116,25 +116,28 @@ class Table:
         child._rows, child._replaced, child._cache = None, {}, {}
         return child
 
-    def _is_leaf(self, column: str) -> bool:
+    def _is_given(self, column: str) -> bool:
+        """Whether a column is read or replaced, not computed by a column function."""
         if self._parent is None:
             return column in self._source.available
-        return column not in self._replaced and self._parent._is_leaf(column)
+        return column in self._replaced or self._parent._is_given(column)
 
     def _inherits(self, column: str) -> bool:
-        if self._parent is None:
+        """Whether a column is taken from the parent, as it is or narrowed to the rows."""
+        if self._parent is None or column in self._replaced:
             return False
-        if self._replaced:
-            return self._is_leaf(column) or not depends_on(column, self._replaced)
-        return column in self._parent._cache or self._is_leaf(column)
+        if self._is_given(column) or column in self._parent._cache:
+            return self._rows is not None or self._is_given(column) or not depends_on(column, self._replaced)
+        return self._rows is None and not depends_on(column, self._replaced)
 
     def _resolve(self, column: str) -> Mapping[str, ak.Array]:
-        if self._parent is not None and self._inherits(column):
-            value = self._parent[column]
-            return {column: value if self._rows is None else value[self._rows]}
-        if self._parent is not None and column in self._replaced:
-            return {column: self._parent[self._replaced[column]]}
-        if self._is_leaf(column):
+        if self._parent is not None:
+            if self._inherits(column):
+                value = self._parent[column]
+                return {column: value if self._rows is None else value[self._rows]}
+            if column in self._replaced:
+                return {column: self._parent[self._replaced[column]]}
+        elif self._is_given(column):
             return self._source.read([column])
         function = producer(column)
         if function is not None:

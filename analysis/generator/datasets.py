@@ -48,11 +48,11 @@ class Settings:
     hardness: float
     radiation_mean: float
     radiation_pt: float = 18.0
-    radiation_slope: float = 1.35
-    radiation_width: float = 1.6
+    radiation_slope: float = 1.25
+    radiation_width: float = 1.9
     splitting: float = 0.2
     jet_scale: float = 1.0
-    b_tag_power: float = 1.35
+    b_tag_power: float = 1.25
     mistag_power: float = 1.1
     out_of_cone: float = 0.01
     heavy_fraction: float = 1.0
@@ -92,7 +92,7 @@ DATASETS: Mapping[str, GeneratedDataset] = MappingProxyType(
         "ttbar_ME_var": GeneratedDataset(
             729.84, 0.45, 25_000, replace(_TTBAR, radiation_mean=2.2, negative_fraction=0.1)
         ),
-        "ttbar_PS_var": GeneratedDataset(729.84, 0.4, 25_000, replace(_TTBAR, jet_scale=0.97, b_tag_power=1.5)),
+        "ttbar_PS_var": GeneratedDataset(729.84, 0.4, 25_000, replace(_TTBAR, jet_scale=0.97, b_tag_power=1.4)),
         "single_top_s_chan": GeneratedDataset(
             3.2944,
             0.05,
@@ -103,7 +103,7 @@ DATASETS: Mapping[str, GeneratedDataset] = MappingProxyType(
             234.794,
             0.05,
             15_000,
-            Settings(process="t_channel", hardness=60.0, radiation_mean=0.9, radiation_min=1, spectator=True),
+            Settings(process="t_channel", hardness=75.0, radiation_mean=0.9, radiation_min=1, spectator=True),
         ),
         "single_top_tW": GeneratedDataset(
             75.842,
@@ -116,7 +116,7 @@ DATASETS: Mapping[str, GeneratedDataset] = MappingProxyType(
             0.01,
             45_000,
             Settings(
-                process="wjets", hardness=0.0, radiation_mean=0.8, radiation_min=4, radiation_slope=1.6, radiation_pt=22.0, parton_pt=24.0
+                process="wjets", hardness=0.0, radiation_mean=0.8, radiation_min=4, radiation_slope=1.25, radiation_width=1.4, radiation_pt=22.0, parton_pt=24.0
             ),
         ),
     }

@@ -29,9 +29,9 @@ BOTTOM_MASS = 4.7
 LEPTONIC_BRANCHING = 0.1086
 """W boson into one lepton flavour (Particle Data Group)."""
 RADIATION_CUTOFF = 600.0
-FILTER_LEPTON_PT, FILTER_TAU_PT, FILTER_LEPTON_ETA = 25.0, 45.0, 2.3
+FILTER_LEPTON_PT, FILTER_TAU_PT, FILTER_LEPTON_ETA = 26.0, 55.0, 2.3
 FILTER_PARTON_ETA = 2.6
-FILTER_HADRONIC_HT, FILTER_HADRONIC_PARTONS = 500.0, 6
+FILTER_HADRONIC_HT, FILTER_HADRONIC_PARTONS = 650.0, 6
 
 _COSINES = np.linspace(-1.0, 1.0, 401)
 # Integral of 3/4 F0 (1-c^2) + 3/8 FL (1-c)^2 + 3/8 FR (1+c)^2 with the standard-model fractions at next-to-next-to
@@ -168,7 +168,7 @@ def _produce_heavy(settings: Settings, events: HardEvents, rng: np.random.Genera
         return
     pt = rng.gamma(2.3, settings.hardness / 2.3, n_events)
     phi = rng.uniform(-np.pi, np.pi, n_events)
-    centre, half_gap = rng.normal(0.0, 0.8, n_events), rng.normal(0.0, 0.55, n_events)
+    centre, half_gap = rng.normal(0.0, 0.8, n_events), rng.normal(0.0, 0.7, n_events)
     top = from_pt_rapidity_phi_mass(pt, centre + half_gap, phi, _breit_wigner(TOP_MASS, TOP_WIDTH, n_events, rng))
     pdg[record.TOP[0]] = record.TOP_QUARK * charge
     partner, slot, number = _partner(settings, n_events, rng)
@@ -186,7 +186,7 @@ def _produce_heavy(settings: Settings, events: HardEvents, rng: np.random.Genera
     p4[:, slot] = boost(other, frame)
     pdg[slot] = number * charge
     if settings.spectator:
-        spectator_pt = rng.gamma(1.8, 14.0, n_events) + 2.0
+        spectator_pt = rng.gamma(1.8, 18.0, n_events) + 2.0
         eta, azimuth = rng.normal(0.0, 1.8, n_events), rng.uniform(-np.pi, np.pi, n_events)
         slot = record.EXTRA.start + _PROCESS_PARTONS[settings.process]
         p4[:, slot] = from_pt_eta_phi_mass(spectator_pt, eta, azimuth, BOTTOM_MASS)

@@ -42,7 +42,14 @@ def format_measurement(value: float, *errors: float, style: str = "plain") -> st
 
     number = scinum.Number(value, errors[0] if len(errors) == 1 else errors)
     text: str = number.str("publication", style=style)
-    return text.replace("+-", "+- ") if style == "plain" else text
+    for tight, spaced in (("+-", "+- "), ("±", "± "), (r"\pm", r"\pm ")):
+        text = text.replace(tight, spaced)
+    return text.replace("-", " \N{MINUS SIGN}") if style == "fancy" else text
+
+
+def poi_errors(fit: FitResult) -> tuple[float, ...]:
+    """Uncertainty of the parameter of interest: upper and lower one from MINOS if it was run, else the one of Hesse."""
+    return (fit.minos[1], -fit.minos[0]) if fit.minos else (fit.poi_error,)
 
 
 @cms_style()
@@ -84,7 +91,7 @@ def plot_pulls(fit: FitResult, campaign: Campaign, *, simulation: bool = True) -
     axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\, /\, \Delta\theta$")
     axes.plot([-reach, reach], [top, top], color="black", linewidth=1.2)
     text = {"transform": axes.get_yaxis_transform(), "va": "center"}
-    axes.text(0.03, top + 1.65, f"{fit.poi} = {_measured(fit, 'latex')}", fontsize=24, **text)
+    axes.text(0.03, top + 1.65, f"{fit.poi} = ${format_measurement(fit.poi_value, *poi_errors(fit), style='latex')}$", fontsize=24, **text)
     axes.text(0.03, top + 0.65, _summary(statistical), fontsize=17, color="#444444", **text)
     label_corner(axes, campaign, simulation=simulation)
     return figure
@@ -114,7 +121,7 @@ def plot_correlations(
     part = matrix[np.ix_(kept, kept)]
     side = max(13.5, 6.1 + 0.75 * len(kept))
     figure, axes = single_panel(side, side)
-    figure.subplots_adjust(left=4.2 / side, right=1 - 1.9 / side, bottom=3.7 / side, top=1 - 0.65 / side)
+    figure.subplots_adjust(left=4.2 / side, right=1 - 1.9 / side, bottom=3.35 / side, top=1 - 0.65 / side)
     image = axes.imshow(100 * part, vmin=-100, vmax=100, cmap="RdBu_r", aspect="auto")
     for (i, j), value in np.ndenumerate(part):
         if round(100 * abs(value)) >= 1:
@@ -142,12 +149,6 @@ def correlated(fit: FitResult, threshold: float) -> list[int]:
     kept = [i for i, largest in zip(candidates, size.max(axis=1, initial=0), strict=True) if largest >= threshold]
     poi = fit.labels.index(fit.poi)
     return [poi, *(i for i in kept if i != poi)]
-
-
-def _measured(fit: FitResult, style: str) -> str:
-    errors = (fit.minos[1], -fit.minos[0]) if fit.minos else (fit.poi_error,)
-    text = format_measurement(fit.poi_value, *errors, style=style)
-    return f"${text}$" if style == "latex" else text
 
 
 def _summary(statistical: Sequence[Parameter]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 _LETTER, _PADDING = 7.3, 26.0
-_BOX, _LAYER, _GAP = 30.0, 74.0, 16.0
+_BOX, _LAYER, _GAP, _STOP = 30.0, 74.0, 16.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class TaskGraphError(Exception):
 
 
 def draw_graph(graph: TaskGraph) -> Drawing:
-    """Put each task one layer below the lowest task it requires.
+    """Put each task one layer below the lowest task it requires, and lead lines around what is in between.
+
+    A requirement that follows from others is not drawn.
 
     Args:
         graph: the tasks.
@@ -58,56 +61,100 @@ def draw_graph(graph: TaskGraph) -> Drawing:
     Raises:
         TaskGraphError: if tasks require each other in a circle, or an edge names an unknown task.
     """
+    required = _without_implied(_requirements(graph))
+    depth = _depths(required)
+    # each layer that a line passes gets a stop for it, which keeps boxes away like a narrow box
+    stops = {(t, r): [_Stop(t, r, d) for d in range(depth[r] + 1, depth[t])] for t in required for r in required[t]}
+    above: dict[_Item, list[_Item]] = {task: [] for task in required}
+    layers: list[list[_Item]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    for task, d in depth.items():
+        layers[d].append(task)
+    for (task, requirement), passed in stops.items():
+        chain: list[_Item] = [requirement, *passed, task]
+        for upper, lower in pairwise(chain):
+            above.setdefault(lower, []).append(upper)
+        for stop in passed:
+            layers[stop.depth].append(stop)
+    centers = _centers(layers, above)
+    left = min((x - _width(item) / 2 for item, x in centers.items()), default=0.0)
+    right = max((x + _width(item) / 2 for item, x in centers.items()), default=0.0)
+    boxes = tuple(
+        Box(task, round(centers[task] - _width(task) / 2 - left, 1), depth[task] * _LAYER, round(_width(task), 1), _BOX)
+        for task in required
+    )
+    paths = tuple(
+        _path([(centers[item] - left, d * _LAYER) for d, item in enumerate([r, *passed, t], start=depth[r])])
+        for (t, r), passed in stops.items()
+    )
+    return Drawing(round(right - left, 1), max(0.0, (len(layers) - 1) * _LAYER + _BOX), boxes, paths)
+
+
+class _Stop(NamedTuple):
+    task: str
+    requirement: str
+    depth: int
+
+
+_Item = str | _Stop
+
+
+def _requirements(graph: TaskGraph) -> dict[str, list[str]]:
     required: dict[str, list[str]] = {node: [] for node in graph.nodes}
     for task, requirement in graph.edges:
         if task not in required or requirement not in required:
             msg = f"edge from {task!r} to {requirement!r} of the task graph names an unknown task: add it to the nodes"
             raise TaskGraphError(msg)
         required[task].append(requirement)
-    layers = _ordered(_layers(required), required)
-    widths = [sum(_width(n) + _GAP for n in layer) - _GAP for layer in layers]
-    total = max(widths, default=0.0)
-    boxes = {}
-    for depth, (layer, width) in enumerate(zip(layers, widths, strict=True)):
-        x = (total - width) / 2
-        for name in layer:
-            boxes[name] = Box(name, round(x, 1), depth * _LAYER, round(_width(name), 1), _BOX)
-            x += _width(name) + _GAP
-    paths = tuple(_path(boxes[requirement], boxes[task]) for task, requirement in graph.edges)
-    return Drawing(round(total, 1), max(0.0, (len(layers) - 1) * _LAYER + _BOX), tuple(boxes.values()), paths)
+    return required
 
 
-def _layers(required: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    layers: list[list[str]] = []
-    placed: set[str] = set()
-    while len(placed) < len(required):
-        layer = [n for n, needs in required.items() if n not in placed and placed.issuperset(needs)]
-        if not layer:
-            msg = f"tasks require each other in a circle: {', '.join(n for n in required if n not in placed)}"
+def _depths(required: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    depths: dict[str, int] = {}
+    layer = 0
+    while len(depths) < len(required):
+        ready = [n for n, needs in required.items() if n not in depths and depths.keys() >= set(needs)]
+        if not ready:
+            msg = f"tasks require each other in a circle: {', '.join(n for n in required if n not in depths)}"
             raise TaskGraphError(msg)
-        layers.append(layer)
-        placed.update(layer)
-    return layers
+        depths.update(dict.fromkeys(ready, layer))
+        layer += 1
+    return depths
 
 
-def _ordered(layers: Iterable[list[str]], required: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Each layer sorted by the mean place of what its tasks require, so that fewer lines cross."""
-    place: dict[str, float] = {}
-    ordered = []
+def _without_implied(required: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Direct requirements that no other direct requirement already brings along."""
+    closure: dict[str, set[str]] = {}
+    for task in sorted(required, key=_depths(required).__getitem__):
+        closure[task] = {*required[task], *(r for direct in required[task] for r in closure[direct])}
+    return {
+        task: [r for r in dict.fromkeys(needs) if not any(r in closure[other] for other in needs)]
+        for task, needs in required.items()
+    }
+
+
+def _centers(layers: Sequence[Sequence[_Item]], above: Mapping[_Item, Sequence[_Item]]) -> dict[_Item, float]:
+    """Horizontal places: each layer is sorted by where its requirements are, so that few lines cross, and centred."""
+    centers: dict[_Item, float] = {}
     for layer in layers:
-        keys = {n: sum(place[r] for r in required[n]) / len(required[n]) if required[n] else 0.5 for n in layer}
-        row = sorted(layer, key=lambda n: keys[n])
-        place.update({n: (i + 0.5) / len(row) for i, n in enumerate(row)})
-        ordered.append(row)
-    return ordered
+        wanted = {item: sum(centers[u] for u in above[item]) / max(1, len(above[item])) for item in layer}
+        row = sorted(layer, key=lambda item: wanted[item])
+        x = -(sum(_width(item) + _GAP for item in row) - _GAP) / 2
+        for item in row:
+            centers[item] = x + _width(item) / 2
+            x += _width(item) + _GAP
+    return centers
 
 
-def _width(name: str) -> float:
-    return len(name) * _LETTER + _PADDING
+def _width(item: _Item) -> float:
+    return _STOP if isinstance(item, _Stop) else len(item) * _LETTER + _PADDING
 
 
-def _path(upper: Box, lower: Box) -> str:
-    x1, y1 = upper.x + upper.width / 2, upper.y + upper.height
-    x2, y2 = lower.x + lower.width / 2, lower.y
-    middle = (y1 + y2) / 2
-    return f"M{x1:.1f},{y1:.1f} C{x1:.1f},{middle:.1f} {x2:.1f},{middle:.1f} {x2:.1f},{y2:.1f}"
+def _path(corners: Sequence[tuple[float, float]]) -> str:
+    """Curve from the bottom of the first to the top of the last item, straight down past those in between."""
+    data = f"M{corners[0][0]:.1f},{corners[0][1] + _BOX:.1f}"
+    for i, ((x1, y1), (x2, y2)) in enumerate(pairwise(corners), start=2):
+        middle = (y1 + _BOX + y2) / 2
+        data += f" C{x1:.1f},{middle:.1f} {x2:.1f},{middle:.1f} {x2:.1f},{y2:.1f}"
+        if i < len(corners):
+            data += f" V{y2 + _BOX:.1f}"
+    return data

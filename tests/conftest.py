@@ -1,0 +1,61 @@
+"""What all tests share: real events to run on, and the rule that nothing is skipped unseen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("ANALYSIS_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+NO_DATA = f"no real events in {DATA}: set ANALYSIS_TEST_DATA to their directory"
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Directory of real NanoAOD files and published results; the test is skipped where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(NO_DATA)
+    return DATA
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips", action="store_true", help="a skipped test fails, unless it misses the data of ANALYSIS_TEST_DATA"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what takes minutes last."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+
+
+def refuse_skip(report: Report, config: pytest.Config) -> Report:
+    """Turn a skip into a failure if ``--no-skips`` asks for it."""
+    if not (config.getoption("--no-skips") and report.outcome == "skipped") or hasattr(report, "wasxfail"):
+        return report
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    if "ANALYSIS_TEST_DATA" in reason and "ANALYSIS_TEST_DATA" not in os.environ:
+        return report
+    report.outcome = "failed"
+    report.longrepr = f"skipped, which --no-skips does not accept: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return refuse_skip((yield), item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return refuse_skip((yield), collector.config)

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Everything the tests need, then all checks and tests:  bash tests/run.sh [arguments of pytest]
+#
+# Exit code 0 only if everything passed and nothing was skipped for want of a program or service.
+# The one exception: tests on real events skip where neither ANALYSIS_TEST_DATA nor ../shared/data is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n=== %s\n' "$*"; }
+
+# Installs the Debian packages of the programs that are missing.
+programs() {
+  local package packages=()
+  command -v git > /dev/null || packages+=(git)
+  command -v zsh > /dev/null || packages+=(zsh)
+  if grep -rqs chromium --include='test_*.py' tests; then
+    command -v chromium > /dev/null || packages+=(chromium)
+  fi
+  if ! uv --version > /dev/null 2>&1; then
+    "${ANALYSIS_PYTHON:-python3}" -c 'import ensurepip' 2> /dev/null || packages+=(python3 python3-venv)
+  fi
+  ((${#packages[@]} > 0)) || { echo "all there"; return; }
+  if ((EUID != 0)) || ! command -v apt-get > /dev/null; then
+    echo "tests/run.sh: these Debian packages are missing: ${packages[*]}. Install them" \
+      "('sudo apt-get install ${packages[*]}') and run it again." >&2
+    exit 1
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+}
+
+failed=()
+check() {
+  step "$*"
+  "$@" || failed+=("$1")
+}
+
+step "programs"
+programs
+
+step "environment"
+# shellcheck source=setup.sh
+source setup.sh --dev
+echo "${VIRTUAL_ENV}"
+
+ANALYSIS_STORE=$(mktemp -d)  # the tests leave the results of the user alone
+trap 'rm -rf "${ANALYSIS_STORE}"' EXIT
+
+check ruff check
+check ruff format --check
+check mypy
+check lint-imports
+check pytest --no-skips "$@"
+
+if ((${#failed[@]} > 0)); then
+  printf '\ntests/run.sh: failed: %s\n' "${failed[*]}" >&2
+  exit 1
+fi
