@@ -17,6 +17,7 @@ class UnknownDatasetError(KeyError):
     """A dataset name that the generator does not know."""
 
     def __str__(self) -> str:
+        # a KeyError would show its message in quotes
         return str(self.args[0])
 
 
@@ -52,14 +53,14 @@ class Settings:
     radiation_width: float = 1.9
     splitting: float = 0.2
     jet_scale: float = 1.0
-    b_tag_power: float = 1.25
+    b_tag_power: float = 1.28
     mistag_power: float = 1.1
     out_of_cone: float = 0.01
     heavy_fraction: float = 1.0
     negative_fraction: float = 0.0
     radiation_min: int = 0
     min_partons: int = 4
-    parton_pt: float = 20.0
+    parton_pt: float = 23.0
     spectator: bool = False
 
 
@@ -86,37 +87,56 @@ _TTBAR = Settings(process="ttbar", hardness=120.0, radiation_mean=1.6)
 
 DATASETS: Mapping[str, GeneratedDataset] = MappingProxyType(
     {
-        "ttbar": GeneratedDataset(729.84, 0.4, 60_000, _TTBAR),
-        "ttbar_scaleup": GeneratedDataset(729.84, 0.4, 25_000, replace(_TTBAR, jet_scale=1.008)),
-        "ttbar_scaledown": GeneratedDataset(729.84, 0.4, 25_000, replace(_TTBAR, jet_scale=0.99)),
+        "ttbar": GeneratedDataset(729.84, 0.264, 60_000, _TTBAR),
+        "ttbar_scaleup": GeneratedDataset(729.84, 0.2685, 25_000, replace(_TTBAR, jet_scale=1.008, b_tag_power=1.24)),
+        "ttbar_scaledown": GeneratedDataset(729.84, 0.2485, 25_000, replace(_TTBAR, jet_scale=0.99, b_tag_power=1.32)),
         "ttbar_ME_var": GeneratedDataset(
-            729.84, 0.45, 25_000, replace(_TTBAR, radiation_mean=2.2, negative_fraction=0.1)
+            729.84,
+            0.32,
+            25_000,
+            replace(_TTBAR, radiation_mean=2.3, radiation_slope=1.15, b_tag_power=1.36, negative_fraction=0.1),
         ),
-        "ttbar_PS_var": GeneratedDataset(729.84, 0.4, 25_000, replace(_TTBAR, jet_scale=0.97, b_tag_power=1.4)),
+        "ttbar_PS_var": GeneratedDataset(
+            729.84, 0.2827, 25_000, replace(_TTBAR, jet_scale=0.967, b_tag_power=1.42, radiation_mean=1.5)
+        ),
         "single_top_s_chan": GeneratedDataset(
             3.2944,
-            0.05,
+            0.0317,
             10_000,
-            Settings(process="s_channel", hardness=80.0, radiation_mean=0.9, radiation_min=2),
+            Settings(process="s_channel", hardness=85.0, radiation_mean=0.9, radiation_min=2, radiation_width=1.4),
         ),
         "single_top_t_chan": GeneratedDataset(
             234.794,
-            0.05,
+            0.0275,
             15_000,
-            Settings(process="t_channel", hardness=75.0, radiation_mean=0.9, radiation_min=1, spectator=True),
+            Settings(
+                process="t_channel",
+                hardness=80.0,
+                radiation_slope=1.4,
+                radiation_mean=0.9,
+                radiation_min=1,
+                spectator=True,
+            ),
         ),
         "single_top_tW": GeneratedDataset(
             75.842,
-            0.2,
+            0.156,
             20_000,
             Settings(process="tW", hardness=90.0, radiation_mean=1.2, radiation_min=1, spectator=True),
         ),
         "wjets": GeneratedDataset(
             15487.164,
-            0.01,
+            0.00268,
             45_000,
             Settings(
-                process="wjets", hardness=0.0, radiation_mean=0.8, radiation_min=4, radiation_slope=1.25, radiation_width=1.4, radiation_pt=22.0, parton_pt=24.0
+                process="wjets",
+                hardness=0.0,
+                radiation_mean=0.8,
+                radiation_min=4,
+                radiation_slope=1.25,
+                radiation_width=1.25,
+                radiation_pt=22.0,
+                parton_pt=26.0,
             ),
         ),
     }

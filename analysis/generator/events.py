@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK_SIZE = 20_000
+BLOCK_SIZE = 10_000
 """Events made in one go, so that the working set stays in the processor's cache."""
 
 EVENTS_PER_LUMINOSITY_BLOCK = 1000
@@ -75,9 +75,7 @@ def generate_events(dataset: str, n_events: int, *, seed: int, first_event: int 
         )
         raise ValueError(msg)
     blocks = [
-        simulate_block(
-            settings, min(BLOCK_SIZE, n_events - start), random_stream(dataset, seed, first_event, start)
-        )
+        simulate_block(settings, min(BLOCK_SIZE, n_events - start), random_stream(dataset, seed, first_event, start))
         for start in range(0, n_events, BLOCK_SIZE)
     ]
     return join_blocks(blocks, first_event)

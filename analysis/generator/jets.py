@@ -23,6 +23,7 @@ LOST, FAILED_IDENTIFICATION = 0.02, 0.005
 NOISE_TERM, STOCHASTIC_TERM, CONSTANT_TERM = 4.5, 0.75, 0.05
 SEMILEPTONIC_BOTTOM, SEMILEPTONIC_CHARM = 0.25, 0.12
 LEPTON_VETO_FRACTION = 0.8
+PILEUP_REJECTION = 0.6
 TIGHT, TIGHT_LEPTON_VETO = 2, 4
 NO_B_TAG, NO_QUARK_GLUON = -10.0, -1.0
 
@@ -82,18 +83,18 @@ def cluster(events: Showered) -> Clusters:
     fraction = np.zeros(flavour.shape, dtype=np.float32)
     fraction[:2] = lepton_energy / np.maximum(p4[3, :2], 1e-3)
     index = np.broadcast_to(np.arange(len(present), dtype=np.int32)[:, None], present.shape)[present]
-    return Clusters(
-        index, p4.transpose(0, 2, 1)[:, present], flavour.T[present].astype(np.int32), fraction.T[present]
-    )
+    return Clusters(index, p4.transpose(0, 2, 1)[:, present], flavour.T[present].astype(np.int32), fraction.T[present])
 
 
 def _heavier(first: IntArray, second: IntArray) -> IntArray:
     """The flavour of two merged jets: bottom before charm before what was there."""
     bottom = (first == record.BOTTOM_QUARK) | (second == record.BOTTOM_QUARK)
-    charm = (first == 4) | (second == 4)  # noqa: PLR2004 - the charm quark
+    charm = (first == record.CHARM_QUARK) | (second == record.CHARM_QUARK)
     lepton = first == record.ELECTRON
     other = np.where(lepton, second, first)
-    merged: IntArray = np.where(bottom, 5, np.where(charm, 4, other)).astype(first.dtype)
+    merged: IntArray = np.where(bottom, record.BOTTOM_QUARK, np.where(charm, record.CHARM_QUARK, other)).astype(
+        first.dtype
+    )
     return merged
 
 
@@ -181,7 +182,7 @@ def _response(settings: Settings, pt: FloatArray, flavour: IntArray, rng: np.ran
     outside = settings.out_of_cone * rng.standard_exponential(size, dtype=np.float32)
     response *= np.where(electron | (flavour == 0), np.float32(1.0), np.maximum(1.0 - outside, 0.3))
     share = np.where(flavour == record.BOTTOM_QUARK, SEMILEPTONIC_BOTTOM, 0.0)
-    share = np.where(flavour == 4, SEMILEPTONIC_CHARM, share)  # noqa: PLR2004 - the charm quark
+    share = np.where(flavour == record.CHARM_QUARK, SEMILEPTONIC_CHARM, share)
     semileptonic = rng.random(size, dtype=np.float32) < share
     neutrino = 0.5 * rng.random(size, dtype=np.float32) ** 2
     scaled: FloatArray = np.maximum(response * np.where(semileptonic, 1.0 - neutrino, 1.0), 0.0).astype(np.float32)
@@ -191,7 +192,7 @@ def _response(settings: Settings, pt: FloatArray, flavour: IntArray, rng: np.ran
 def _b_tag(settings: Settings, flavour: IntArray, rng: np.random.Generator) -> FloatArray:
     uniform = rng.random(len(flavour), dtype=np.float32)
     tag = sample_quantiles(quantiles.B_TAG_LIGHT, uniform ** np.float32(settings.mistag_power))
-    bottom, charm = flavour == record.BOTTOM_QUARK, flavour == 4  # noqa: PLR2004 - the charm quark
+    bottom, charm = flavour == record.BOTTOM_QUARK, flavour == record.CHARM_QUARK
     tag[bottom] = sample_quantiles(quantiles.B_TAG_BOTTOM, uniform[bottom] ** np.float32(settings.b_tag_power))
     tag[charm] = sample_quantiles(quantiles.B_TAG_CHARM, uniform[charm] ** np.float32(settings.b_tag_power))
     missing = np.where(bottom, 0.001, np.where(charm, 0.008, np.where(flavour == 0, 0.35, 0.02)))
@@ -204,7 +205,7 @@ def _quark_gluon(flavour: IntArray, rng: np.random.Generator) -> FloatArray:
     value = sample_quantiles(quantiles.QUARK_GLUON_LIGHT, uniform)
     for number, table in (
         (record.BOTTOM_QUARK, quantiles.QUARK_GLUON_BOTTOM),
-        (4, quantiles.QUARK_GLUON_CHARM),
+        (record.CHARM_QUARK, quantiles.QUARK_GLUON_CHARM),
         (record.GLUON, quantiles.QUARK_GLUON_GLUON),
         (0, quantiles.QUARK_GLUON_PILEUP),
     ):
@@ -224,15 +225,15 @@ def _identification(
     identification = np.where(lepton_like, TIGHT, TIGHT | TIGHT_LEPTON_VETO)
     identification[uniform < np.where(lepton_like, 0.15, FAILED_IDENTIFICATION)] = 0
     pileup = flavour == 0
-    heavy = (flavour == record.BOTTOM_QUARK) | (flavour == 4)  # noqa: PLR2004 - the charm quark
+    heavy = (flavour == record.BOTTOM_QUARK) | (flavour == record.CHARM_QUARK)
     lepton = (flavour == record.ELECTRON) | (flavour == record.TAU)
     parton = np.where(lepton, 0, flavour)
-    sign = np.where((rng.random(size, dtype=np.float32) < 0.5) & (parton != record.GLUON), -1, 1)
+    sign = np.where(parton == record.GLUON, 1, rng.choice((-1, 1), size))
     spread = rng.standard_normal(size, dtype=np.float32)
     constituents = np.rint(6.0 * np.log(pt) - 5.0 + np.where(flavour == record.GLUON, 4.0, 0.0) + 4.0 * spread)
     return {
         "jetId": identification.astype(np.int32),
-        "puId": np.where(pileup & (uniform < 0.6), 0, 7).astype(np.int32),
+        "puId": np.where(pileup & (uniform < PILEUP_REJECTION), 0, 7).astype(np.int32),
         "hadronFlavour": np.where(heavy, flavour, 0).astype(np.int32),
         "partonFlavour": (parton * sign).astype(np.int32),
         "nConstituents": np.maximum(constituents, 1.0).astype(np.int32),

@@ -52,23 +52,28 @@ def from_pt_rapidity_phi_mass(pt: FloatArray, rapidity: FloatArray, phi: FloatAr
 
 def transverse_momentum(p: FloatArray) -> FloatArray:
     """Transverse momentum [GeV] of four-vectors of shape ``(4, ...)``."""
-    return np.sqrt(p[0] * p[0] + p[1] * p[1])
+    pt: FloatArray = np.sqrt(p[0] * p[0] + p[1] * p[1])
+    return pt
 
 
 def pseudorapidity(p: FloatArray) -> FloatArray:
     """Pseudorapidity of four-vectors of shape ``(4, ...)``; the transverse momentum must not vanish."""
-    return np.arcsinh(p[2] / transverse_momentum(p))
+    eta: FloatArray = np.arcsinh(p[2] / transverse_momentum(p))
+    return eta
 
 
 def invariant_mass(p: FloatArray) -> FloatArray:
     """Invariant mass [GeV] of four-vectors of shape ``(4, ...)``; rounding below zero gives zero."""
-    return np.sqrt(np.maximum(p[3] * p[3] - p[0] * p[0] - p[1] * p[1] - p[2] * p[2], 0.0))
+    squared = p[3] * p[3] - p[0] * p[0] - p[1] * p[1] - p[2] * p[2]
+    mass: FloatArray = np.sqrt(np.maximum(squared, 0.0))
+    return mass
 
 
 def wrap_angle(delta_phi: FloatArray) -> FloatArray:
     """The difference of two azimuths in (-2 pi, 2 pi), brought into [-pi, pi]."""
     two_pi = delta_phi.dtype.type(2.0 * np.pi)
-    return delta_phi - two_pi * np.rint(delta_phi / two_pi)
+    wrapped: FloatArray = delta_phi - two_pi * np.rint(delta_phi / two_pi)
+    return wrapped
 
 
 def boost(p: FloatArray, frame: FloatArray, *, inverse: bool = False) -> FloatArray:

@@ -120,7 +120,7 @@ def _from_jets(
     # leptons of hadrons take a small part of the jet, fakes nearly all of it
     fraction = np.where(flavour == 0, 0.4 + 0.6 * uniform, 0.6 * uniform**1.5)
     shift = 0.1 * rng.standard_normal((2, len(chosen)), dtype=np.float32)
-    charge = np.where(rng.random(len(chosen)) < 0.5, 1, -1).astype(np.int32)
+    charge = rng.choice((-1, 1), len(chosen)).astype(np.int32)
     return Candidates(
         event[chosen],
         (columns["pt"][chosen] * fraction).astype(np.float32),
@@ -148,7 +148,9 @@ def _measure(leptons: Candidates, number: int, rng: np.random.Generator) -> Cand
 
 
 def _impact(
-    leptons: Candidates, tables: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]], rng: np.random.Generator
+    leptons: Candidates,
+    tables: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]],
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Significance of the three-dimensional impact parameter, its length and its two components [cm]."""
     prompt, heavy, fake = tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from .events import generate_events
@@ -33,8 +34,10 @@ def write_nanoaod(path: Path, dataset: str, n_events: int, *, seed: int, first_e
     """
     import uproot
 
+    # the same file for the same arguments, and another one for others
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{dataset}/{n_events}/{seed}/{first_event}")
     arrays = as_arrays(generate_events(dataset, n_events, seed=seed, first_event=first_event))
-    with uproot.recreate(path, compression=uproot.ZSTD(1)) as file:
+    with uproot.recreate(path, compression=uproot.ZSTD(1), uuid_function=lambda: identity) as file:
         tree = file.mktree(
             "Events",
             {name: array.type.content for name, array in arrays.items()},

@@ -158,4 +158,3 @@ def _mother_index(pdg: IntArray, rows: IntArray) -> IntArray:
     index: IntArray = rows[mothers]
     index[:2] = -1
     return index
-

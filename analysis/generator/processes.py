@@ -29,7 +29,7 @@ BOTTOM_MASS = 4.7
 LEPTONIC_BRANCHING = 0.1086
 """W boson into one lepton flavour (Particle Data Group)."""
 RADIATION_CUTOFF = 600.0
-FILTER_LEPTON_PT, FILTER_TAU_PT, FILTER_LEPTON_ETA = 26.0, 55.0, 2.3
+FILTER_LEPTON_PT, FILTER_TAU_PT, FILTER_LEPTON_ETA = 28.0, 55.0, 2.2
 FILTER_PARTON_ETA = 2.6
 FILTER_HADRONIC_HT, FILTER_HADRONIC_PARTONS = 650.0, 6
 
@@ -107,9 +107,7 @@ def make_candidates(settings: Settings, n_events: int, rng: np.random.Generator)
     Returns:
         The events, top quarks and W bosons decayed.
     """
-    events = HardEvents(
-        np.zeros((4, record.N_SLOTS, n_events)), np.zeros((record.N_SLOTS, n_events), dtype=np.int32)
-    )
+    events = HardEvents(np.zeros((4, record.N_SLOTS, n_events)), np.zeros((record.N_SLOTS, n_events), dtype=np.int32))
     n_process = _PROCESS_PARTONS[settings.process] + settings.spectator
     _radiate(settings, events, n_process, rng)
     _produce_heavy(settings, events, rng)
@@ -123,7 +121,7 @@ _PROCESS_PARTONS = {"ttbar": 0, "s_channel": 1, "t_channel": 1, "tW": 0, "wjets"
 
 def _radiate(settings: Settings, events: HardEvents, first: int, rng: np.random.Generator) -> None:
     """Fills initial-state partons with a falling spectrum into the extra slots from ``first`` on."""
-    n_events = events.pdg.shape[-1]
+    n_events: int = events.pdg.shape[-1]
     n_slots = record.N_EXTRA - first
     number = settings.radiation_min + rng.poisson(settings.radiation_mean, n_events)
     present = np.arange(n_slots)[:, None] < number
@@ -143,7 +141,7 @@ def _radiated_flavour(settings: Settings, number: int, rng: np.random.Generator)
     edges = np.cumsum([share_b, share_c, 0.10, 0.10, 0.08])
     flavours = np.array([5, 4, 2, 1, 3, 21], dtype=np.int32)
     flavour = flavours[np.searchsorted(edges, rng.random(number))]
-    sign = np.where((rng.random(number) < 0.5) & (flavour != record.GLUON), -1, 1).astype(np.int32)
+    sign = np.where((_coin(number, rng)) & (flavour != record.GLUON), -1, 1).astype(np.int32)
     return flavour * sign
 
 
@@ -155,10 +153,10 @@ def _breit_wigner(mass: float, width: float, n_events: int, rng: np.random.Gener
 
 def _produce_heavy(settings: Settings, events: HardEvents, rng: np.random.Generator) -> None:
     """Fills top quarks, W bosons that are not from top quarks, and the partons produced with them."""
-    n_events = events.pdg.shape[-1]
+    n_events: int = events.pdg.shape[-1]
     p4, pdg = events
     recoil = -p4[:2, record.EXTRA].sum(axis=1)
-    charge = np.where(rng.random(n_events) < 0.5, 1, -1).astype(np.int32)
+    charge = np.where(_coin(n_events, rng), 1, -1).astype(np.int32)
     if settings.process == "wjets":
         mass = _breit_wigner(W_MASS, W_WIDTH, n_events, rng)
         pt = np.hypot(recoil[0], recoil[1]) + 1e-6
@@ -173,7 +171,7 @@ def _produce_heavy(settings: Settings, events: HardEvents, rng: np.random.Genera
     pdg[record.TOP[0]] = record.TOP_QUARK * charge
     partner, slot, number = _partner(settings, n_events, rng)
     if settings.process == "t_channel":
-        rapidity = np.where(rng.random(n_events) < 0.5, 1, -1) * rng.normal(2.3, 0.9, n_events)
+        rapidity = np.where(_coin(n_events, rng), 1, -1) * rng.normal(2.3, 0.9, n_events)
     else:
         rapidity = centre - half_gap
     other = from_pt_rapidity_phi_mass(pt, rapidity, phi + np.pi, partner)
@@ -208,7 +206,7 @@ def _partner(settings: Settings, n_events: int, rng: np.random.Generator) -> tup
 def _decay_leg(events: HardEvents, leg: int, rng: np.random.Generator, *, leptonic_only: bool) -> None:
     """Decays the top quark of a leg, if there is one, and its W boson."""
     p4, pdg = events
-    n_events = pdg.shape[-1]
+    n_events: int = pdg.shape[-1]
     axis = None
     # slots are filled for all events of a dataset or for none
     if pdg[record.TOP[leg], 0]:
@@ -247,3 +245,6 @@ def _w_channel(n_events: int, rng: np.random.Generator, *, leptonic_only: bool) 
     channel = np.searchsorted(edges, draw, side="right")
     return down[channel], up[channel]
 
+
+def _coin(number: int, rng: np.random.Generator) -> BoolArray:
+    return rng.integers(0, 2, number, dtype=np.int8).astype(np.bool_)

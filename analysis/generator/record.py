@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[Any]
-    IntArray = NDArray[np.int32]
+    IntArray = NDArray[Any]
     BoolArray = NDArray[np.bool_]
 
 # A leg is a W boson with its top quark (if any), the top quark's b quark and the two products of the W decay, the
@@ -30,7 +30,7 @@ N_EXTRA = 7
 BOTTOM_QUARK = 5
 HEAVIEST_JET_QUARK = 5
 LIGHTEST_LEPTON = 11
-ELECTRON, MUON, TAU, GLUON, W_BOSON, TOP_QUARK = 11, 13, 15, 21, 24, 6
+CHARM_QUARK, TOP_QUARK, ELECTRON, MUON, TAU, GLUON, W_BOSON = 4, 6, 11, 13, 15, 21, 24
 
 
 class HardEvents(NamedTuple):
@@ -52,10 +52,12 @@ class HardEvents(NamedTuple):
 def is_parton(pdg: IntArray) -> BoolArray:
     """Whether a PDG number is that of a quark that makes a jet or of a gluon."""
     absolute = np.abs(pdg)
-    return ((absolute >= 1) & (absolute <= HEAVIEST_JET_QUARK)) | (absolute == GLUON)
+    found: BoolArray = ((absolute >= 1) & (absolute <= HEAVIEST_JET_QUARK)) | (absolute == GLUON)
+    return found
 
 
 def is_charged_lepton(pdg: IntArray) -> BoolArray:
     """Whether a PDG number is that of an electron, muon or tau lepton."""
     absolute = np.abs(pdg)
-    return (absolute == ELECTRON) | (absolute == MUON) | (absolute == TAU)
+    found: BoolArray = (absolute == ELECTRON) | (absolute == MUON) | (absolute == TAU)
+    return found

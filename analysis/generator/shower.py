@@ -96,12 +96,12 @@ def _emit(quark: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 def _decay_tau(pdg: IntArray, rng: np.random.Generator) -> TauDecays:
     """Decays the tau leptons among the given particles, shape ``(n,)``."""
-    n_events = pdg.shape[0]
+    n_events = len(pdg)
     is_tau = np.abs(pdg) == record.TAU
     draw = rng.random(n_events)
     lepton = np.where(draw < TAU_TO_ELECTRON, record.ELECTRON, record.MUON)
     leptonic = is_tau & (draw < TAU_TO_ELECTRON + TAU_TO_MUON)
-    fraction = np.interp(rng.random(n_events), _FRACTION_CDF, _FRACTIONS)
+    fraction: FloatArray = np.interp(rng.random(n_events), _FRACTION_CDF, _FRACTIONS)
     # hadrons take more of the energy: only one neutrino
     fraction = np.where(leptonic, fraction, 0.25 + 0.75 * np.sqrt(fraction))
     light = np.where(leptonic, lepton * np.sign(pdg), 0).astype(np.int32)

@@ -48,7 +48,7 @@ def simulate_block(settings: Settings, n_events: int, rng: np.random.Generator) 
     generated = record_particles(events)
     jets = reconstruct_jets(settings, events, rng)
     objects = {"Jet": jets, **reconstruct_leptons(events, generated, jets, rng)}
-    counts = {name: np.bincount(event, minlength=n_events) for name, (event, _) in objects.items()}
+    counts: dict[str, IntArray] = {name: np.bincount(event, minlength=n_events) for name, (event, _) in objects.items()}
     content = {f"{name}_{field}": v for name, (_, columns) in objects.items() for field, v in columns.items()}
     counts["GenPart"] = generated.counts
     content |= {f"GenPart_{field}": values for field, values in generated.columns.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.config.processes import process
 from analysis.config.selection import REGIONS
 from analysis.config.shifts import SHIFTS
-from analysis.plotting.style import cms_style, label_corner, place_legend, single_panel
+from analysis.plotting.style import PlotError, cms_style, label_corner, place_legend, single_panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,10 +50,16 @@ def plot_cutflow(cutflows: Sequence[Cutflow], campaign: Campaign) -> Figure:
 
     Returns:
         The figure.
+
+    Raises:
+        PlotError: if there is no cutflow.
     """
     import mplhep
     import numpy as np
 
+    if not any(cutflow.steps for cutflow in cutflows):
+        msg = "there is no cutflow to draw: run SelectEvents for at least one data set"
+        raise PlotError(msg)
     figure, axes = single_panel(12.0, 10.0, left=0.13, bottom=0.15)
     steps, regions = split_cutflow(cutflows[0])
     edges = np.arange(len(steps) + 1.0)
@@ -84,13 +90,14 @@ def plot_cutflow(cutflows: Sequence[Cutflow], campaign: Campaign) -> Figure:
     axes.set_ylim(bottom=10.0**lowest)
     axes.set_yticks(10.0 ** np.arange(lowest, 1))
     axes.set_yticks([m * 10.0**d for d in range(lowest, 0) for m in range(2, 10)], minor=True)
-    below = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": 21}
+    below: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": 21}
     axes.text(edges[-1] / 2, -0.105, "selection, each step after the one before", **below)
     axes.text((region_edges[0] + region_edges[-1]) / 2, -0.105, "regions", **below)
     axes.set_ylabel("Fraction of all events")
     axes.set_xlabel("")
     place_legend(axes, 1.0, ncols=2, fontsize=18)
-    label_corner(axes, campaign, simulation=not any(d.is_data for d in campaign.datasets.values()))
+    datasets = (campaign.datasets.get(c.dataset) for c in cutflows)
+    label_corner(axes, campaign, simulation=not any(d.is_data for d in datasets if d))
     return figure
 
 

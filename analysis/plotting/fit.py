@@ -1,10 +1,16 @@
-"""Nuisance parameters after the fit: how far they moved, how well they are known, and how they are correlated."""
+"""Results of the fit: nuisance parameters, their correlations, and distributions before and after it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from analysis.config.model import MODEL
+from analysis.config.processes import PROCESSES, process
+from analysis.config.selection import REGIONS
+from analysis.config.variables import VARIABLES
+from analysis.plotting.comparison import REAL_DATA, Band, Comparison, counted, draw_comparison
+from analysis.plotting.stack import stack_order
 from analysis.plotting.style import cms_style, label_corner, single_panel
 
 if TYPE_CHECKING:
@@ -12,6 +18,7 @@ if TYPE_CHECKING:
 
     from analysis.config.types import Campaign
     from analysis.stats.fit import FitResult, Parameter
+    from analysis.stats.prediction import Prediction
 
 _STATISTICAL = "staterror"
 _ONE_SIGMA, _TWO_SIGMA = "#c8e6b0", "#fff2ae"
@@ -40,8 +47,8 @@ def format_measurement(value: float, *errors: float, style: str = "plain") -> st
     """
     import scinum
 
-    number = scinum.Number(value, errors[0] if len(errors) == 1 else errors)
-    text: str = number.str("publication", style=style)
+    number = scinum.Number(value, errors[0] if len(errors) == 1 else (errors[0], errors[1]))
+    text = number.str("publication", style=style)
     for tight, spaced in (("+-", "+- "), ("±", "± "), (r"\pm", r"\pm ")):
         text = text.replace(tight, spaced)
     return text.replace("-", " \N{MINUS SIGN}") if style == "fancy" else text
@@ -90,17 +97,16 @@ def plot_pulls(fit: FitResult, campaign: Campaign, *, simulation: bool = True) -
     axes.tick_params(axis="y", which="both", left=False, right=False, pad=10)
     axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\, /\, \Delta\theta$")
     axes.plot([-reach, reach], [top, top], color="black", linewidth=1.2)
-    text = {"transform": axes.get_yaxis_transform(), "va": "center"}
-    axes.text(0.03, top + 1.65, f"{fit.poi} = ${format_measurement(fit.poi_value, *poi_errors(fit), style='latex')}$", fontsize=24, **text)
+    text: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    measured = format_measurement(fit.poi_value, *poi_errors(fit), style="latex")
+    axes.text(0.03, top + 1.65, f"{fit.poi} = ${measured}$", fontsize=24, **text)
     axes.text(0.03, top + 0.65, _summary(statistical), fontsize=17, color="#444444", **text)
     label_corner(axes, campaign, simulation=simulation)
     return figure
 
 
 @cms_style()
-def plot_correlations(
-    fit: FitResult, campaign: Campaign, threshold: float = 0.1, *, simulation: bool = True
-) -> Figure:
+def plot_correlations(fit: FitResult, campaign: Campaign, threshold: float = 0.1, *, simulation: bool = True) -> Figure:
     """Correlation matrix of the parameters, in percent.
 
     Args:
@@ -139,8 +145,45 @@ def plot_correlations(
     return figure
 
 
+@cms_style()
+def plot_fit(prediction: Prediction, campaign: Campaign, observation_label: str = REAL_DATA) -> dict[str, Figure]:
+    """Fitted distributions: stacked samples with the uncertainty of their sum, observed events, and the ratio.
+
+    Args:
+        prediction: yields before or after the fit, which its label says.
+        campaign: for the label in the corner.
+        observation_label: legend entry; a figure of anything but ``"Data"`` is marked as simulation.
+
+    Returns:
+        One figure per region, by the region's name.
+    """
+    import numpy as np
+
+    by_sample = {p.sample: p.name for p in PROCESSES.values()}
+    variables = {r.name: VARIABLES[r.variable] for r in MODEL.regions}
+    figures = {}
+    for channel in prediction.channels:
+        yields = {by_sample.get(s, s): y for s, y in prediction.yields[channel].items()}
+        names = stack_order(yields)
+        edges = prediction.edges[channel]
+        error = np.asarray(prediction.total_std[channel])
+        variable = variables.get(channel)
+        comparison = Comparison(
+            processes=[process(name) for name in names],
+            histograms=[counted(edges, yields[name]) for name in names],
+            band=Band(error, error, "Total unc."),
+            observation=counted(edges, prediction.data[channel]),
+            observation_label=observation_label,
+            title=f"{REGIONS[variable.region].label if variable else channel}, {prediction.label}",
+            axis_label=variable.axis_label if variable else "",
+            unit=variable.unit if variable else "",
+        )
+        figures[channel] = draw_comparison(comparison, campaign)
+    return figures
+
+
 def correlated(fit: FitResult, threshold: float) -> list[int]:
-    """Indices of the parameters to show in a correlation matrix, parameter of interest first, see :func:`plot_correlations`."""
+    """Indices of the parameters that :func:`plot_correlations` shows, the parameter of interest first."""
     import numpy as np
 
     candidates = [i for i, p in enumerate(fit.parameters) if p.kind != "fixed" and not is_statistical(p.name)]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from analysis.errors import AnalysisError
+
 _LETTER, _PADDING = 7.3, 26.0
 _BOX, _LAYER, _GAP, _STOP = 30.0, 74.0, 16.0, 10.0
 
@@ -43,7 +45,7 @@ class Drawing(NamedTuple):
     paths: tuple[str, ...]
 
 
-class TaskGraphError(Exception):
+class TaskGraphError(AnalysisError):
     """A task graph cannot be drawn."""
 
 
@@ -70,7 +72,7 @@ def draw_graph(graph: TaskGraph) -> Drawing:
     for task, d in depth.items():
         layers[d].append(task)
     for (task, requirement), passed in stops.items():
-        chain: list[_Item] = [requirement, *passed, task]
+        chain: tuple[_Item, ...] = (requirement, *passed, task)
         for upper, lower in pairwise(chain):
             above.setdefault(lower, []).append(upper)
         for stop in passed:
@@ -82,10 +84,11 @@ def draw_graph(graph: TaskGraph) -> Drawing:
         Box(task, round(centers[task] - _width(task) / 2 - left, 1), depth[task] * _LAYER, round(_width(task), 1), _BOX)
         for task in required
     )
-    paths = tuple(
-        _path([(centers[item] - left, d * _LAYER) for d, item in enumerate([r, *passed, t], start=depth[r])])
-        for (t, r), passed in stops.items()
-    )
+    paths = []
+    for (task, requirement), passed in stops.items():
+        items: tuple[_Item, ...] = (requirement, *passed, task)
+        first = depth[requirement]
+        paths.append(_path([(centers[item] - left, d * _LAYER) for d, item in enumerate(items, start=first)]))
     return Drawing(round(right - left, 1), max(0.0, (len(layers) - 1) * _LAYER + _BOX), boxes, paths)
 
 

@@ -133,13 +133,18 @@ def report_sections(content: ReportContent) -> tuple[Section, ...]:
         Section("shifts", "Systematic shifts", "No shifts were drawn.", figures=content.shifts),
         Section("yields", "Yields", "No yields were tabulated.", tables=content.yields),
         Section(
-            "selection", "Selection", "No cutflow was recorded.", figures=content.cutflow_figures,
+            "selection",
+            "Selection",
+            "No cutflow was recorded.",
+            figures=content.cutflow_figures,
             tables=content.cutflows,
-        ),  # fmt: skip
+        ),
         Section(
-            "training", "Jet assignment by machine learning", "This campaign uses no machine learning.",
+            "training",
+            "Jet assignment by machine learning",
+            "No classifier was trained.",
             figures=content.training_figures,
-        ),  # fmt: skip
+        ),
         Section("tasks", "Tasks", "No task graph was given.", drawing=drawing),
         Section("provenance", "Provenance", "No provenance was recorded.", content.provenance),
         Section("resources", "Resources", "No resources were recorded.", tables=resources),
@@ -190,5 +195,5 @@ def render_report(content: ReportContent) -> str:
         measured=measured,
         sections=report_sections(content),
         # cells are escaped by the writer of tables
-        html_table=lambda table: markupsafe.Markup(write_table(table, "html")),  # noqa: S704
+        html_table=lambda table: markupsafe.Markup(write_table(table, "html")),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from analysis.config.processes import process as find_process
 from analysis.config.selection import REGIONS
 from analysis.config.shifts import SHIFTS
+from analysis.plotting.stack import variances
 from analysis.plotting.style import (
     BAND,
     bin_width,
@@ -30,7 +32,7 @@ _COLORS = ("#bd1f01", "#3f90da")
 
 @cms_style()
 def plot_shift(
-    templates: Templates, variable: Variable, process: str, up: str, down: str | None, campaign: Campaign
+    templates: Templates, variable: Variable, process: str, shifts: Sequence[str], campaign: Campaign
 ) -> Figure:
     """One or two shifts of a process against its nominal distribution, which carries its statistical uncertainty.
 
@@ -38,8 +40,7 @@ def plot_shift(
         templates: templates of the variable.
         variable: the variable.
         process: name of the process.
-        up: name of the upward shift.
-        down: name of the downward shift; ``None`` if there is only one.
+        shifts: names of the upward and, if there is one, the downward shift.
         campaign: for the label in the corner.
 
     Returns:
@@ -53,7 +54,7 @@ def plot_shift(
 
     nominal = templates[TemplateKey(variable.name, process)]
     edges, values = nominal.axes[0].edges, nominal.values()
-    errors = np.sqrt(nominal.variances())
+    errors = np.sqrt(variances(nominal))
     figure, main, ratio = ratio_panels()
     mplhep.histplot(values, edges, yerr=False, color="black", label="nominal", linewidth=2.0, flow="none", ax=main)
     mplhep.histplot(values, edges, yerr=errors, histtype="band", label="MC stat. unc.", flow="none", ax=main, **BAND)
@@ -62,10 +63,10 @@ def plot_shift(
     mplhep.histplot(np.ones_like(values), edges, yerr=relative, histtype="band", flow="none", ax=ratio, **BAND)
     ratio.axhline(1, color="black", linewidth=2.0)
     deviations = [relative]
-    for shift, color, style in zip(filter(None, (up, down)), _COLORS, ("-", "--"), strict=False):
+    for shift, color, style in zip(shifts, _COLORS, ("-", "--"), strict=False):
         shifted = templates[TemplateKey(variable.name, process, shift)].values()
         label = SHIFTS[shift].label if shift in SHIFTS else shift
-        line = {"yerr": False, "color": color, "linewidth": 2.5, "linestyle": style, "flow": "none"}
+        line: dict[str, Any] = {"yerr": False, "color": color, "linewidth": 2.5, "linestyle": style, "flow": "none"}
         mplhep.histplot(shifted, edges, label=label, ax=main, **line)
         to_nominal = np.divide(shifted, values, out=np.ones_like(values), where=filled)
         mplhep.histplot(to_nominal, edges, edges=False, ax=ratio, **line)

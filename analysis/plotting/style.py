@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +22,18 @@ _DPI = 100
 _LARGE = 99_999
 _NEARLY_EMPTY = 0.01
 _RATIO_RANGES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.85)
+
+
+class PlotError(AnalysisError):
+    """There is nothing to draw."""
+
+
+class Panels(NamedTuple):
+    """A figure and its two panels, which share the horizontal axis."""
+
+    figure: Figure
+    main: Axes
+    ratio: Axes
 
 
 @contextmanager
@@ -48,14 +62,14 @@ def single_panel(
     return figure, axes
 
 
-def ratio_panels() -> tuple[Figure, Axes, Axes]:
-    """Figure with a main panel and a ratio panel below that shares its horizontal axis."""
+def ratio_panels() -> Panels:
+    """Figure with a main panel and a ratio panel below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.0, 10.0))
     main, ratio = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.06})
     figure.subplots_adjust(left=0.16, right=0.965, bottom=0.11, top=0.93)
-    return figure, main, ratio
+    return Panels(figure, main, ratio)
 
 
 def label_corner(axes: Axes, campaign: Campaign, *, simulation: bool = True) -> None:
@@ -106,10 +120,9 @@ def place_legend(axes: Axes, peak: float, **options: Any) -> None:
         peak: largest value that is drawn, with its uncertainty.
         options: for :meth:`matplotlib.axes.Axes.legend`.
     """
-    legend = axes.legend(
-        **{"loc": "upper right", "borderaxespad": 0.4, "labelspacing": 0.25, "columnspacing": 1.2, "title_fontsize": "small", **options}
-    )
-    figure = axes.get_figure()
+    compact = {"borderaxespad": 0.4, "labelspacing": 0.25, "columnspacing": 1.2}
+    legend = axes.legend(**{"loc": "upper right", "title_fontsize": "small", **compact, **options})
+    figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
     room = axes.transAxes.inverted().transform(legend.get_window_extent())[0, 1] - 0.02

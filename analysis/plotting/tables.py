@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from analysis.config.processes import PROCESSES, process
 from analysis.config.selection import REGIONS
 from analysis.config.variables import OBSERVABLES
+from analysis.plotting.comparison import REAL_DATA
 from analysis.plotting.cutflow import split_cutflow, step_efficiency
-from analysis.plotting.stack import REAL_DATA, stack_order, uncertainty_band
+from analysis.plotting.stack import stack_order, uncertainty_band
 from analysis.templates import TemplateKey, Templates
 
 if TYPE_CHECKING:
     from hist import Hist
 
     from analysis.columnar.cutflow import Cutflow
-    from analysis.plotting.stack import Prediction
+    from analysis.stats.prediction import Prediction
 
 TableFormat = Literal["txt", "tex", "html"]
 """Plain text, a LaTeX ``tabular``, or an HTML ``table`` element."""
@@ -85,7 +86,7 @@ def write_table(table: Table, table_format: TableFormat) -> str:
 
 
 def tabulate_yields(
-    templates: Templates, observation: Mapping[str, Hist] | None = None, observation_label: str = REAL_DATA
+    templates: Templates, observation: Mapping[str, Hist[Any]] | None = None, observation_label: str = REAL_DATA
 ) -> Table:
     """Expected and observed events per region, under- and overflow included.
 
@@ -118,30 +119,30 @@ def tabulate_yields(
     return Table(caption, header, tuple(rows))
 
 
-def tabulate_predictions(predictions: Mapping[str, Prediction], observation_label: str = REAL_DATA) -> Table:
+def tabulate_predictions(predictions: Sequence[Prediction], observation_label: str = REAL_DATA) -> Table:
     """Events in the fitted bins per region, before and after the fit.
 
     Args:
-        predictions: by name, such as ``"pre-fit"`` and ``"post-fit"``; all with the same regions and data.
+        predictions: such as the one before and the one after the fit; their labels become parts of the header.
         observation_label: name of the row of observed events.
 
     Returns:
         The table: one column per region and prediction, signal first.
     """
-    columns = [(title, p, channel) for title, p in predictions.items() for channel in p.channels]
+    columns = [(p, channel) for p in predictions for channel in p.channels]
     by_sample = {p.sample: p.name for p in PROCESSES.values()}
-    samples = dict.fromkeys(s for _, p, _ in columns for s in p.samples)
+    samples = dict.fromkeys(s for p, _ in columns for s in p.samples)
     order = reversed(stack_order(by_sample.get(s, s) for s in samples))
     rows: list[tuple[Cell, ...]] = []
     for name in order:
-        found = [p.yields[channel].get(process(name).sample) for _, p, channel in columns]
+        found = [p.yields[channel].get(process(name).sample) for p, channel in columns]
         rows.append((_process_label(name), *("0" if y is None else f"{sum(y):.1f}" for y in found)))
     totals = (
-        Measured(sum(sum(y) for y in p.yields[c].values()), p.channel_std[c], p.channel_std[c]) for _, p, c in columns
+        Measured(sum(sum(y) for y in p.yields[c].values()), p.channel_std[c], p.channel_std[c]) for p, c in columns
     )
     rows.append(("total expected", *totals))
-    rows.append((observation_label, *(f"{sum(p.data[channel]):.0f}" for _, p, channel in columns)))
-    header = ("process", *(f"{channel}, {title}" for title, _, channel in columns))
+    rows.append((observation_label, *(f"{sum(p.data[channel]):.0f}" for p, channel in columns)))
+    header = ("process", *(f"{channel}, {p.label}" for p, channel in columns))
     return Table("Events in the fitted bins.", header, tuple(rows))
 
 
@@ -192,7 +193,7 @@ def _number(cell: Measured, table_format: TableFormat) -> str:
     return str(text)
 
 
-def _integral(histogram: Hist) -> Hist:
+def _integral(histogram: Hist[Any]) -> Hist[Any]:
     """Histogram with one bin that holds everything, under- and overflow included."""
     import numpy as np
     from hist import Hist, axis, storage

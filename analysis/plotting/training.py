@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.plotting.style import cms_style, label_corner, place_legend, single_panel
+from analysis.plotting.style import PlotError, cms_style, label_corner, place_legend, single_panel
 
 if TYPE_CHECKING:
     from hist import Hist
     from matplotlib.figure import Figure
 
     from analysis.config.types import Campaign
+    from analysis.ml.training import TrainingCurve
 
 _COLORS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
 _RIGHT, _WRONG = "#bd1f01", "#3f90da"
@@ -25,27 +26,11 @@ PUBLISHED_JETS = 6
 _OFFSET = 0.2
 
 
-class TrainingCurve(Protocol):
-    """Loss after each boosting round of one fold."""
-
-    @property
-    def fold(self) -> int:
-        """Number of the fold."""
-
-    @property
-    def train(self) -> Sequence[float]:
-        """Logarithmic loss on the events it was trained on."""
-
-    @property
-    def validation(self) -> Sequence[float]:
-        """Logarithmic loss on events it was not trained on."""
-
-
 class ScoreHistograms(NamedTuple):
     """Classifier score of the events trained on and of others, with equal binning and sums of squared weights."""
 
-    train: Hist
-    test: Hist
+    train: Hist[Any]
+    test: Hist[Any]
 
 
 @dataclass(frozen=True)
@@ -67,10 +52,24 @@ class PermutationEfficiency:
 
 @cms_style()
 def plot_training(curves: Sequence[TrainingCurve], campaign: Campaign) -> Figure:
-    """Loss against boosting rounds, for the events trained on and those left out, per fold."""
+    """Loss against boosting rounds, for the events trained on and those left out, per fold.
+
+    Args:
+        curves: one per fold.
+        campaign: for the label in the corner.
+
+    Returns:
+        The figure.
+
+    Raises:
+        PlotError: if there is no curve.
+    """
     import numpy as np
     from matplotlib.lines import Line2D
 
+    if not any(c.train and c.validation for c in curves):
+        msg = "there is no training curve to draw: run TrainModel for at least one fold"
+        raise PlotError(msg)
     figure, axes = single_panel()
     for curve, color in zip(curves, _cycle(len(curves)), strict=True):
         for losses, style in ((curve.train, "--"), (curve.validation, "-")):
@@ -91,10 +90,25 @@ def plot_training(curves: Sequence[TrainingCurve], campaign: Campaign) -> Figure
 
 @cms_style()
 def plot_score(correct: ScoreHistograms, wrong: ScoreHistograms, campaign: Campaign) -> Figure:
-    """Score of right and wrong jet assignments, normalised to unit area, on training and on other events."""
+    """Score of right and wrong jet assignments, normalised to unit area, on training and on other events.
+
+    Args:
+        correct: scores of the right assignments.
+        wrong: scores of all others.
+        campaign: for the label in the corner.
+
+    Returns:
+        The figure.
+
+    Raises:
+        PlotError: if one of the four histograms is empty.
+    """
     import mplhep
     import numpy as np
 
+    if any(h.values().sum() <= 0 for h in (*correct, *wrong)):
+        msg = "a histogram of the score is empty: train with more events, so that each fold has right assignments"
+        raise PlotError(msg)
     figure, axes = single_panel()
     peak = 0.0
     floor = np.inf
@@ -132,12 +146,18 @@ def plot_permutation_efficiency(efficiencies: Sequence[PermutationEfficiency], c
 
     Returns:
         The figure.
+
+    Raises:
+        PlotError: if there are no labelled events.
     """
     import numpy as np
     from hist.intervals import clopper_pearson_interval
 
-    figure, axes = single_panel()
     drawn = [e for e in efficiencies if e.events]
+    if not drawn:
+        msg = "there are no labelled events to measure the efficiency with: use more simulated ttbar events"
+        raise PlotError(msg)
+    figure, axes = single_panel()
     jets = np.array([e.jets for e in drawn], dtype=float)
     events = np.array([e.events for e in drawn], dtype=float)
     methods = (

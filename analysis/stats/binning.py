@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from hist import Hist
 
 
-class BinningError(Exception):
+class BinningError(AnalysisError):
     """The bin edges of the fit are not bin edges of the histogram."""
 
 
-def rebin(histogram: Hist, edges: Sequence[float]) -> Hist:
+def rebin(histogram: Hist[Any], edges: Sequence[float]) -> Hist[Any]:
     """Merge bins; what lies outside of the new edges is dropped, so that under- and overflow are empty.
 
     Args:
@@ -32,15 +35,20 @@ def rebin(histogram: Hist, edges: Sequence[float]) -> Hist:
     old = np.asarray(histogram.axes[0].edges)
     index = [int(np.argmin(np.abs(old - edge))) for edge in edges]
     wrong = [edge for edge, i in zip(edges, index, strict=True) if not np.isclose(old[i], edge, rtol=1e-9, atol=1e-9)]
-    groups = [stop - start for start, stop in zip(index, index[1:], strict=False)]
+    groups = [stop - start for start, stop in pairwise(index)]
     if wrong or not groups or min(groups) < 1:
         what = f"{wrong[0]:g} is not an edge of its binning" if wrong else "they do not increase"
+        name = histogram.axes[0].name or "the histogram"
         msg = (
-            f"cannot re-bin {histogram.axes[0].name or 'the histogram'} to the edges {', '.join(f'{e:g}' for e in edges)}: "
-            f"{what}; correct the edges of the fit region (the binning is {', '.join(f'{e:g}' for e in old)})"
+            f"cannot re-bin {name} to the edges {_list(edges)}: {what}; "
+            f"correct the edges of the fit region (the binning is {_list(old)})"
         )
         raise BinningError(msg)
-    merged = histogram[index[0] : index[-1] : hist.rebin(groups=groups)]
-    view: Any = merged.view(flow=True)
+    merged: Any = histogram[index[0] : index[-1] : hist.rebin(groups=groups)]
+    view = merged.view(flow=True)
     view[0] = view[-1] = np.zeros((), dtype=view.dtype)
-    return merged
+    return cast("Hist[Any]", merged)
+
+
+def _list(edges: Iterable[float]) -> str:
+    return ", ".join(f"{edge:g}" for edge in edges)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from analysis.templates import DATA, PSEUDODATA, TemplateError, TemplateKey, Templates
 
@@ -28,7 +28,7 @@ class Observation(NamedTuple):
     """
 
     kind: ObservationKind
-    histograms: Mapping[str, Hist]
+    histograms: Mapping[str, Hist[Any]]
 
 
 def observe(model: StatisticalModel, templates: Templates, variables: Sequence[str] = ()) -> Observation:
@@ -53,11 +53,11 @@ def observe(model: StatisticalModel, templates: Templates, variables: Sequence[s
         AGC ttbar specification v2: ``pseudodata = (ME_var + PS_var) / 2 + wjets``.
     """
     names = list(dict.fromkeys(variables or (region.variable for region in model.regions)))
-    kinds: tuple[ObservationKind, ...] = (DATA, PSEUDODATA)
-    for kind in kinds:
-        present = [name for name in names if TemplateKey(name, kind) in templates]
+    kinds: tuple[tuple[str, ObservationKind], ...] = ((DATA, "data"), (PSEUDODATA, "pseudodata"))
+    for process, kind in kinds:
+        present = [name for name in names if TemplateKey(name, process) in templates]
         if present == names:
-            return Observation(kind, {name: templates[TemplateKey(name, kind)] for name in names})
+            return Observation(kind, {name: templates[TemplateKey(name, process)] for name in names})
         if present:
             log.warning(
                 "%s is not used: there is a template for %s, but none for %s",
@@ -71,7 +71,7 @@ def observe(model: StatisticalModel, templates: Templates, variables: Sequence[s
     return Observation("asimov", {name: _prediction(templates, name) for name in names})
 
 
-def _pseudodata(model: StatisticalModel, templates: Templates, variable: str) -> Hist | None:
+def _pseudodata(model: StatisticalModel, templates: Templates, variable: str) -> Hist[Any] | None:
     """Pseudo-data from their parts; ``None`` if a part is missing."""
     parts = [(dataset, 1 / len(model.pseudodata)) for dataset in model.pseudodata]
     parts += [(process, 1.0) for process in model.pseudodata_backgrounds]
@@ -85,7 +85,7 @@ def _pseudodata(model: StatisticalModel, templates: Templates, variable: str) ->
     return _sum([templates[keys[name]] * scale for name, scale in parts])
 
 
-def _prediction(templates: Templates, variable: str) -> Hist:
+def _prediction(templates: Templates, variable: str) -> Hist[Any]:
     processes = templates.processes(variable)
     if not processes:
         msg = f"no nominal template for variable {variable!r}: fill its histograms before building a model from it"
@@ -93,9 +93,8 @@ def _prediction(templates: Templates, variable: str) -> Hist:
     return _sum([templates[TemplateKey(variable, process)] for process in processes])
 
 
-def _sum(histograms: Sequence[Hist]) -> Hist:
-    first, *others = histograms
-    total = first.copy()
-    for histogram in others:
-        total = total + histogram
+def _sum(histograms: Sequence[Hist[Any]]) -> Hist[Any]:
+    total = histograms[0].copy()
+    for histogram in histograms[1:]:
+        total += histogram
     return total

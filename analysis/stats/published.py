@@ -1,6 +1,6 @@
 """Histograms published by the Analysis Grand Challenge, as templates.
 
-Source: https://github.com/iris-hep/analysis-grand-challenge, ``analyses/cms-open-data-ttbar/reference``, task version 2.
+Source: https://github.com/iris-hep/analysis-grand-challenge, ``analyses/cms-open-data-ttbar/reference``, version 2.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from analysis.config.processes import PROCESSES
 from analysis.config.shifts import SHIFTS
 from analysis.config.variables import OBSERVABLES, VARIABLES
+from analysis.errors import AnalysisError
 from analysis.templates import DATA, PSEUDODATA, TemplateKey, Templates, template_from_counts
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_ENTRIES = 100_000
 """Largest number of simulated events that is tried for the smallest bin of a process."""
@@ -25,7 +27,7 @@ _TOLERANCE = 1e-2
 """How far from an integer ``content / weight`` may be: rounding of a float sum of 1e6 terms, and a wide margin."""
 
 
-class PublishedHistogramError(Exception):
+class PublishedHistogramError(AnalysisError):
     """A file of published histograms does not have the expected form."""
 
 
@@ -51,8 +53,8 @@ def load_published_histograms(path: Path) -> Templates:
     import numpy as np
 
     published = _read(path)
-    contents: dict[TemplateKey, np.ndarray] = {}
-    variances: dict[TemplateKey, np.ndarray] = {}
+    contents: dict[TemplateKey, NDArray[np.float64]] = {}
+    variances: dict[TemplateKey, NDArray[np.float64]] = {}
     for name, entry in published.items():
         key = _key(name, path)
         contents[key] = _numbers(entry, "contents", key, path)
@@ -70,7 +72,7 @@ def load_published_histograms(path: Path) -> Templates:
     )
 
 
-def event_weight(contents: np.ndarray, what: str = "the histogram") -> float:
+def event_weight(contents: NDArray[np.float64], what: str = "the histogram") -> float:
     """Weight per event of a histogram whose events all have the same weight: the contents' greatest common divisor.
 
     Args:
@@ -132,7 +134,7 @@ def _key(name: str, path: Path) -> TemplateKey:
     raise PublishedHistogramError(msg)
 
 
-def _numbers(entry: Mapping[str, Any], what: str, key: TemplateKey, path: Path) -> np.ndarray:
+def _numbers(entry: Mapping[str, Any], what: str, key: TemplateKey, path: Path) -> NDArray[np.float64]:
     """Contents or variances of a histogram, with its binning checked; shape ``(bins + 2,)``."""
     import numpy as np
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def quiet_numpy_backend() -> Iterator[None]:
-    """Run cabinetry and pyhf with the numpy backend, without their progress messages.
+    """Run cabinetry and pyhf with the numpy backend, without their progress messages and what Minuit prints.
 
     Both keep global state: cabinetry exchanges pyhf's optimiser and leaves it exchanged if a fit fails. Backend and log
     levels are as before afterwards, so that calls neither depend on what ran earlier in the process nor leave traces.
@@ -22,9 +25,13 @@ def quiet_numpy_backend() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     pyhf.set_backend("numpy")
+    printed = io.StringIO()
     try:
-        yield
+        with redirect_stdout(printed):
+            yield
     finally:
+        for line in printed.getvalue().splitlines():
+            log.debug("%s", line)
         pyhf.set_backend(backend, optimizer)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.config.processes import PROCESSES
+from analysis.errors import AnalysisError
 from analysis.stats.binning import rebin
 from analysis.templates import TemplateError, TemplateKey, Templates
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from analysis.config.types import FitRegion, StatisticalModel, Systematic
 
 
-class TemplateYieldError(Exception):
+class TemplateYieldError(AnalysisError):
     """A predicted yield with which no likelihood can be computed."""
 
 
@@ -88,9 +90,7 @@ def usable_model(model: StatisticalModel, templates: Templates) -> UsableModel:
     kept, dropped = [], []
     for systematic in model.systematics:
         wanted = [name for name in ordered if not systematic.processes or name in systematic.processes]
-        reasons = {
-            name: _unusable(systematic, name, [regions[r] for r in ordered[name]], templates) for name in wanted
-        }
+        reasons = {name: _unusable(systematic, name, [regions[r] for r in ordered[name]], templates) for name in wanted}
         if acts_on := tuple(name for name in wanted if not reasons[name]):
             kept.append((systematic, acts_on))
         if not wanted:
@@ -117,7 +117,7 @@ def _unusable(systematic: Systematic, name: str, regions: list[FitRegion], templ
                 return f"there is no template {key.name!r}"
             ratio = _yields(region, templates, key).sum() / nominal
             mirrored = not systematic.down
-            if ratio <= 0 or (mirrored and ratio >= 2):  # noqa: PLR2004
+            if ratio <= 0 or (mirrored and ratio >= 2):
                 mirror = ", and its mirror image by the opposite" if mirrored else ""
                 return (
                     f"it scales the yield in {region.name} by {ratio:.3g}{mirror}, "
@@ -128,13 +128,14 @@ def _unusable(systematic: Systematic, name: str, regions: list[FitRegion], templ
 
 def _check_total(region: FitRegion, templates: Templates) -> None:
     """Refuse negative predictions, and bins in which nothing is predicted."""
+    import numpy as np
+
     processes = templates.processes(region.variable)
     if not processes:
         msg = f"no nominal template for region {region.name} (variable {region.variable!r}): fill its histograms first"
         raise TemplateError(msg)
-    total = 0.0
-    for name in processes:
-        yields = _yields(region, templates, TemplateKey(region.variable, name))
+    predicted = {name: _yields(region, templates, TemplateKey(region.variable, name)) for name in processes}
+    for name, yields in predicted.items():
         if (yields < 0).any():
             i = int(yields.argmin())
             msg = (
@@ -142,9 +143,9 @@ def _check_total(region: FitRegion, templates: Templates) -> None:
                 "merge bins in the edges of the fit region or use more simulated events"
             )
             raise TemplateYieldError(msg)
-        total = total + yields
-    if not total.all():  # type: ignore[attr-defined]
-        i = int(total.argmin())  # type: ignore[attr-defined]
+    total = np.sum(list(predicted.values()), axis=0)
+    if not total.all():
+        i = int(total.argmin())
         msg = (
             f"no process predicts events in region {region.name}, {_bin(region, i)}, so that an observed event would "
             "have probability zero: merge bins in the edges of the fit region or use more simulated events"
@@ -152,7 +153,7 @@ def _check_total(region: FitRegion, templates: Templates) -> None:
         raise TemplateYieldError(msg)
 
 
-def _yields(region: FitRegion, templates: Templates, key: TemplateKey) -> np.ndarray:
+def _yields(region: FitRegion, templates: Templates, key: TemplateKey) -> NDArray[np.float64]:
     """Yields in the binning of the fit, with numbers and variances checked; shape ``(bins,)``."""
     import numpy as np
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import law
 
@@ -14,6 +14,7 @@ from analysis.tasks.build_model import BuildModel, TemplatesTask
 
 if TYPE_CHECKING:
     from analysis.stats.fit import FitResult
+    from analysis.stats.observation import ObservationKind
 
 
 class FitModel(TemplatesTask):
@@ -42,6 +43,17 @@ class FitModel(TemplatesTask):
         from analysis.stats.fit import FitResult
 
         return FitResult.from_json(json.loads(Path(self.output().path).read_text()))
+
+    def observation_kind(self) -> ObservationKind:
+        """What was fitted: collision data, pseudo-data or Asimov data."""
+        return cast("ObservationKind", self._summary()["observation"])
+
+    def dropped_systematics(self) -> list[str]:
+        """Parts of the statistical model that the templates do not support."""
+        return list(self._summary()["dropped"])
+
+    def _summary(self) -> dict[str, Any]:
+        return dict(json.loads(Path(self.input()["summary"].path).read_text()))
 
     def result_lines(self) -> Iterator[str]:
         """The measured value."""

@@ -14,7 +14,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-TASKS = '''
+TASKS = """
 import law
 import luigi
 
@@ -46,7 +46,7 @@ class SelectEvents(law.LocalWorkflow, law.htcondor.HTCondorWorkflow):
 
     def run(self):
         pass
-'''
+"""
 
 CONFIG = """
 def parameter_values():
@@ -128,7 +128,8 @@ def ready(project: Project) -> Project:
     version = ".".join(map(str, sys.version_info[:2]))
     environment = project.environments / f"{project.key}-py{version}"
     (environment / "bin").mkdir(parents=True)
-    for name, command in {"python": f'"{sys.executable}"', "law": f'"{sys.executable}" -m law.cli'}.items():
+    python = f'"{sys.executable}"'
+    for name, command in {"python": python, "law": f"{python} -c 'import law.cli; exit(law.cli.run())'"}.items():
         script = environment / "bin" / name
         script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         script.chmod(0o755)

@@ -1,0 +1,86 @@
+"""What all tasks share that draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import law
+
+from analysis.config import MODEL, VARIABLES, unknown
+from analysis.config.types import Variable
+from analysis.engine.task import AnalysisTask
+from analysis.tasks.build_model import TemplatesTask
+from analysis.tasks.fill_histograms import histogram_variables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.stats.observation import Observation, ObservationKind
+    from analysis.templates import Templates
+
+OBSERVATION_LABELS: Mapping[ObservationKind, str] = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
+
+
+class FiguresTask(AnalysisTask):
+    """A task that draws figures, each as PDF and PNG."""
+
+    exclude_index = True
+    preload = ("matplotlib.figure", "mplhep", "hist")
+
+    def figure_names(self) -> list[str]:
+        """Names of the figures."""
+        raise NotImplementedError
+
+    def output(self) -> dict[str, dict[str, law.LocalFileTarget]]:
+        """PDF and PNG of each figure, by its name."""
+        return {
+            name: {kind: self.local_target(f"{name}.{kind}") for kind in ("pdf", "png")} for name in self.figure_names()
+        }
+
+    def save(self, name: str, figure: Figure) -> None:
+        """Write a figure."""
+        from analysis.plotting.style import save_figure
+
+        targets = self.output()[name]
+        save_figure(figure, self.staged(targets["pdf"]), self.staged(targets["png"]))
+
+    def png(self, name: str) -> Path:
+        """Path of the PNG of a figure."""
+        return Path(self.output()[name]["png"].path)
+
+
+class VariablesTask(TemplatesTask):
+    """A task that looks at some variables."""
+
+    exclude_index = True
+
+    variables = law.CSVParameter(
+        default=(),
+        description="names of variables; default: empty, all that there are",
+    )
+
+    def chosen_variables(self) -> list[Variable]:
+        """The variables.
+
+        Raises:
+            ConfigurationError: for a variable that does not exist.
+        """
+        if self.histograms:
+            known = [VARIABLES[region.variable] for region in MODEL.regions]
+        else:
+            known = histogram_variables(self.campaign_inst)
+        names = [v.name for v in known]
+        for name in self.variables:
+            if name not in names:
+                raise unknown("variable", name, names, f"campaign {self.campaign}")
+        return [v for v in known if v.name in self.variables or not self.variables]
+
+    def observe(self, templates: Templates) -> Observation:
+        """What is compared with the prediction."""
+        from analysis.stats.observation import observe
+
+        return observe(MODEL, templates, [v.name for v in self.chosen_variables()])
+
+

@@ -1,0 +1,57 @@
+"""The fitted distributions, before and after the fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.config import MODEL
+from analysis.tasks.build_model import TemplatesTask
+from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask
+from analysis.tasks.fit_model import FitModel
+
+if TYPE_CHECKING:
+    from analysis.stats.prediction import Prediction
+
+PREFIT, POSTFIT = "prefit", "postfit"
+
+
+class PredictionTask(TemplatesTask):
+    """A task that shows what the model predicts before and after the fit."""
+
+    exclude_index = True
+    preload = ("cabinetry", "pyhf")
+
+    def requires(self) -> FitModel:
+        """The fit."""
+        return FitModel.req(self)
+
+    def predictions(self) -> dict[str, Prediction]:
+        """Prediction before and after the fit."""
+        from analysis.stats.prediction import predict
+
+        fit = self.requires()
+        workspace = json.loads(Path(fit.requires().output()["workspace"].path).read_text())
+        return {PREFIT: predict(workspace, MODEL), POSTFIT: predict(workspace, MODEL, fit.result())}
+
+    def observation_label(self) -> str:
+        """What the data points are."""
+        return OBSERVATION_LABELS[self.requires().observation_kind()]
+
+
+class PlotFit(PredictionTask, FiguresTask):
+    """Draw the fitted distributions with their uncertainty, before and after the fit."""
+
+    preload = (*PredictionTask.preload, *FiguresTask.preload)
+
+    def figure_names(self) -> list[str]:
+        """Two figures."""
+        return [PREFIT, POSTFIT]
+
+    def run(self) -> None:
+        """Draw."""
+        from analysis.plotting.stack import plot_fit
+
+        for name, prediction in self.predictions().items():
+            self.save(name, plot_fit(prediction, self.campaign_inst, data_label=self.observation_label()))

@@ -1,0 +1,27 @@
+"""What the fit did to the nuisance parameters."""
+
+from __future__ import annotations
+
+from analysis.tasks.build_model import TemplatesTask
+from analysis.tasks.figures import FiguresTask
+from analysis.tasks.fit_model import FitModel
+
+
+class PlotPulls(TemplatesTask, FiguresTask):
+    """Draw pulls and correlations of the fit's parameters."""
+
+    def requires(self) -> FitModel:
+        """The fit."""
+        return FitModel.req(self)
+
+    def figure_names(self) -> list[str]:
+        """Two figures."""
+        return ["pulls", "correlations"]
+
+    def run(self) -> None:
+        """Draw."""
+        from analysis.plotting.fit import plot_correlations, plot_pulls
+
+        fit, simulation = self.requires().result(), self.requires().observation_kind() != "data"
+        self.save("pulls", plot_pulls(fit, self.campaign_inst, simulation=simulation))
+        self.save("correlations", plot_correlations(fit, self.campaign_inst, simulation=simulation))

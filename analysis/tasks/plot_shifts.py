@@ -1,0 +1,62 @@
+"""Systematic variations against the nominal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import luigi
+
+from analysis.config import MODEL, PROCESSES, SHIFTS, unknown
+from analysis.config.types import Systematic, Variable
+from analysis.tasks.fill_histograms import MergeHistograms
+from analysis.tasks.figures import FiguresTask, VariablesTask
+
+
+class PlotShifts(VariablesTask, FiguresTask):
+    """Draw each shift of one process against its nominal, for the fitted variables."""
+
+    process = luigi.Parameter(default=MODEL.signal, description=f"name of a process; default: {MODEL.signal}")
+
+    @classmethod
+    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Check the process; the fitted variables are the default."""
+        if params["process"] not in PROCESSES:
+            raise unknown("process", params["process"], PROCESSES)
+        params["variables"] = tuple(params["variables"]) or tuple(region.variable for region in MODEL.regions)
+        return dict(super().modify_param_values(params))
+
+    def requires(self) -> dict[str, MergeHistograms]:
+        """The histograms."""
+        return self.histogram_requires()
+
+    def figure_names(self) -> list[str]:
+        """Variable and shift."""
+        return [name for name, _, _ in self._figures()]
+
+    def _figures(self) -> Iterator[tuple[str, Variable, Systematic]]:
+        for variable in self.chosen_variables():
+            for systematic in MODEL.systematics:
+                if systematic.up and self._exists(systematic):
+                    yield f"{variable.name}_{systematic.up.removesuffix('_up')}", variable, systematic
+
+    def _exists(self, systematic: Systematic) -> bool:
+        if systematic.processes and self.process not in systematic.processes:
+            return False
+        names = [name for name in (systematic.up, systematic.down) if name]
+        varied = {d.shift for d in self.campaign_inst.datasets.values() if d.process == self.process}
+        return bool(self.histograms) or all(SHIFTS[name].kind != "sample" or name in varied for name in names)
+
+    def described_figures(self) -> Iterator[tuple[str, str, str]]:
+        """Name, variable and systematic of each figure, for captions."""
+        for name, variable, systematic in self._figures():
+            yield name, variable.label, systematic.name
+
+    def run(self) -> None:
+        """Draw."""
+        from analysis.plotting.shifts import plot_shift
+
+        templates = self.load_templates([v.name for v in self.chosen_variables()])
+        for name, variable, systematic in self._figures():
+            shifts = [shift for shift in (systematic.up, systematic.down) if shift]
+            self.save(name, plot_shift(templates, variable, self.process, shifts, self.campaign_inst))

@@ -1,0 +1,56 @@
+"""Yields per region, before and after the fit, rounded as the Particle Data Group does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import law
+
+from analysis.config import MODEL
+from analysis.tasks.figures import OBSERVATION_LABELS
+from analysis.tasks.fit_model import FitModel
+from analysis.tasks.plot_fit import PredictionTask
+
+if TYPE_CHECKING:
+    from analysis.plotting.tables import Table
+
+FORMATS = ("txt", "tex", "html")
+
+
+class TabulateYields(PredictionTask):
+    """Tabulate expected, fitted and observed events as text, LaTeX and HTML."""
+
+    preload = (*PredictionTask.preload, "scinum", "hist")
+
+    def requires(self) -> Any:
+        """The fit, and the histograms."""
+        return FitModel.req(self)
+
+    def output(self) -> dict[str, law.LocalFileTarget]:
+        """One file per table and format."""
+        return {
+            f"{table}.{kind}": self.local_target(f"{table}.{kind}")
+            for table in ("yields", "fitted_yields")
+            for kind in FORMATS
+        }
+
+    def tables(self) -> dict[str, Table]:
+        """Events of the whole regions, and of the fitted bins before and after the fit."""
+        from analysis.plotting.tables import tabulate_predictions, tabulate_yields
+        from analysis.stats.observation import observe
+
+        templates = self.load_templates([region.variable for region in MODEL.regions])
+        observation = observe(MODEL, templates)
+        label = OBSERVATION_LABELS[observation.kind]
+        return {
+            "yields": tabulate_yields(templates, observation.histograms, label),
+            "fitted_yields": tabulate_predictions(self.predictions(), label),
+        }
+
+    def run(self) -> None:
+        """Tabulate."""
+        from analysis.plotting.tables import write_table
+
+        for name, table in self.tables().items():
+            for kind in FORMATS:
+                self.staged(self.output()[f"{name}.{kind}"]).write_text(write_table(table, kind))

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Project
+
+SHELLS = ["bash", "zsh"]
+SOURCE = 'source "$SETUP"'
+REPORT = "env | grep -E '^(ANALYSIS_BASE|ANALYSIS_STORE|LAW_HOME|LAW_CONFIG_FILE|PATH|PYTHONPATH|VIRTUAL_ENV)=' | sort"
+
+
+def environment_of(output: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+
+@pytest.fixture
+def few_programs(tmp_path: Path) -> Path:
+    """A PATH with what setup.sh itself calls, and no Python."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    for name in "bash cat cut sha256sum df awk mkdir rm mv tail grep find env sort".split():
+        program = shutil.which(name)
+        assert program is not None
+        (directory / name).symlink_to(program)
+    return directory
+
+
+def fake_program(directory: Path, name: str, script: str) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+    (directory / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("options", ["", "set -eu; "])
+def test_exports_all_that_law_needs(ready: Project, shell: str, options: str) -> None:
+    done = ready.shell(f"{options}{SOURCE}; {REPORT}; command -v python law", shell)
+    assert done.returncode == 0, done.stderr
+    found = environment_of(done.stdout)
+    environment = next(ready.environments.glob("*-py3.*"))
+    assert found["ANALYSIS_BASE"] == str(ready.path)
+    assert found["ANALYSIS_STORE"] == f"{ready.path}/data/store"
+    assert found["LAW_HOME"] == f"{ready.path}/.law"
+    assert found["LAW_CONFIG_FILE"] == f"{ready.path}/law.cfg"
+    assert found["VIRTUAL_ENV"] == str(environment)
+    assert found["PYTHONPATH"] == str(ready.path)
+    assert found["PATH"].split(":")[0] == f"{environment}/bin"
+    assert done.stdout.splitlines()[-2:] == [f"{environment}/bin/python", f"{environment}/bin/law"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_second_source_changes_nothing_and_starts_no_python(ready: Project, shell: str) -> None:
+    once = ready.shell(f"{SOURCE}; {REPORT}", shell)
+    for script in ready.environments.glob("*/bin/*"):
+        script.write_text("#!/bin/sh\necho started >&2\nexit 1\n")
+    twice = ready.shell(f"{SOURCE}; {SOURCE}; {REPORT}", shell)
+    assert (twice.returncode, twice.stderr) == (0, "")
+    assert twice.stdout == once.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "names", "options"),
+    [
+        ("bash", "compgen -A function; compgen -v", "set -o; shopt"),
+        ("zsh", "print -l ${(k)functions} ${(k)parameters}", "set -o"),
+    ],
+)
+def test_leaves_nothing_behind_but_exports_and_completion(ready: Project, shell: str, names: str, options: str) -> None:
+    script = f"""
+        before=$({names})
+        {{ {options}; }} > "$TMPDIR/before"
+        {SOURCE}
+        {{ {options}; }} > "$TMPDIR/after"
+        {names}
+        echo ---
+        echo "$before"
+    """
+    done = ready.shell(script, shell, TMPDIR=str(ready.path.parent))
+    after, before = (set(part.split()) for part in done.stdout.split("---"))
+    documented = {"ANALYSIS_BASE", "ANALYSIS_STORE", "LAW_HOME", "LAW_CONFIG_FILE", "PYTHONPATH", "VIRTUAL_ENV"}
+    completion = {name for name in after if name.startswith("_analysis_")}
+    assert after - before - documented - completion - {"before", "PIPESTATUS", "BASH_REMATCH"} == set()
+    assert "_analysis_setup" not in completion
+    assert (ready.path.parent / "after").read_text() == (ready.path.parent / "before").read_text()
+
+
+def test_keeps_what_was_set_before(ready: Project) -> None:
+    done = ready.shell(
+        f"{SOURCE}; {REPORT}", ANALYSIS_STORE="/big/disk", LAW_HOME=str(ready.path / "home"), PYTHONPATH="/mine"
+    )
+    found = environment_of(done.stdout)
+    assert found["ANALYSIS_STORE"] == "/big/disk"
+    assert found["LAW_HOME"] == str(ready.path / "home")
+    assert found["PYTHONPATH"] == f"{ready.path}:/mine"
+
+
+def test_switches_to_another_copy_in_the_same_shell(ready: Project, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(ready.path, other, ignore=shutil.ignore_patterns(".venv", ".law"))
+    done = ready.shell(f'{SOURCE}; source "{other}/setup.sh"; {REPORT}')
+    found = environment_of(done.stdout)
+    assert found["PYTHONPATH"] == str(other)
+    assert found["LAW_HOME"] == f"{other}/.law"
+    assert found["ANALYSIS_STORE"] == f"{other}/data/store"
+    assert str(ready.path) not in found["PATH"].replace(str(ready.environments), "")
+
+
+def test_works_by_relative_path_and_with_cdpath(ready: Project) -> None:
+    done = ready.shell(f"cd copy; CDPATH=/:/usr; source setup.sh && {REPORT}")
+    assert environment_of(done.stdout)["ANALYSIS_BASE"] == str(ready.path)
+
+
+@pytest.mark.parametrize(
+    ("shell", "script", "sentence"),
+    [("bash", 'bash "$SETUP"', "it must be sourced, not executed"), ("dash", '. "$SETUP"', "neither bash nor zsh")],
+)
+def test_says_how_to_use_it(project: Project, shell: str, script: str, sentence: str) -> None:
+    done = project.shell(script, shell)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_python_it_says_so(project: Project, few_programs: Path, shell: str) -> None:
+    script = f'PATH="$FEW"; {SOURCE}; echo "rc=$?"; {REPORT}'
+    done = project.shell(script, shell, FEW=str(few_programs), ANALYSIS_PYTHON="")
+    assert done.stderr == (
+        "setup.sh: no Python 3.11, 3.12 or 3.13 on the PATH: install one, or set ANALYSIS_PYTHON to one.\n"
+    )
+    assert done.stdout.splitlines() == ["rc=1", f"PATH={few_programs}"]
+
+
+def test_refuses_another_version_of_python(project: Project, tmp_path: Path) -> None:
+    fake_program(tmp_path / "old", "python", "exit 0")  # prints nothing, as the probe does on an old Python
+    done = project.shell(f"{SOURCE}; echo rc=$?", ANALYSIS_PYTHON=str(tmp_path / "old" / "python"))
+    assert done.stdout == "rc=1\n"
+    assert "is not a Python 3.11, 3.12 or 3.13" in done.stderr
+
+
+def test_refuses_a_full_disk(project: Project, tmp_path: Path) -> None:
+    fake_program(tmp_path / "bin", "df", "echo header; echo /dev/sda 100 100 1048576 1% /")
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = project.shell(f'PATH="$FEW"; {SOURCE}; echo rc=$?', FEW=path)
+    assert done.stdout == "rc=1\n"
+    assert "needs 2000 MB" in done.stderr
+    assert "has 1024 MB free" in done.stderr
+    assert not list(project.environments.glob("*-py3.*"))
+
+
+def test_refuses_a_place_that_cannot_be_written(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = project.shell(f"{SOURCE}; echo rc=$?", ANALYSIS_ENV_DIR=str(tmp_path / "file"))
+    assert done.stdout == "rc=1\n"
+    assert "cannot be written: set ANALYSIS_ENV_DIR" in done.stderr
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("installer", ["uv", "uv of its own", "pip"])
+def test_builds_what_the_list_pins(project: Project, tmp_path: Path, installer: str) -> None:
+    project.pin("six==1.17.0", "law==0.1.21")
+    if installer != "uv":
+        fake_program(tmp_path / "bin", "uv", "exit 1")
+    if installer == "pip":
+        project.environments.mkdir()
+        (project.environments / ".uv").touch()  # in the way of an own uv
+    script = f'PATH="$FIRST:$PATH"; {SOURCE}; python -c "import six; print(six.__version__, six.__cached__)"; head -c 2 "$(command -v law)"'
+    done = project.shell(script, FIRST=str(tmp_path / "bin"), PYTHONDONTWRITEBYTECODE="1")
+    assert "creating the environment" in done.stderr
+    version, compiled = done.stdout.splitlines()[0].split(" ", 1)
+    assert version == "1.17.0"
+    assert compiled.startswith(str(project.environments))
+    assert os.path.exists(compiled)  # noqa: PTH110 - compiled although Python was told not to write bytecode
+    assert done.stdout.endswith("#!")
+    assert (project.environments / ".uv" / "bin" / "uv").exists() == (installer == "uv of its own")
+
+
+@pytest.mark.integration
+def test_two_shells_at_once_build_once(project: Project) -> None:
+    project.pin("six==1.17.0")
+    command = ["bash", str(project.path / "sandboxes" / "environment.sh")]
+    shells = [
+        subprocess.Popen(command, env=project.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [shell.communicate() for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0]
+    assert outputs[0][0] == outputs[1][0]
+    assert sum("creating the environment" in stderr for _, stderr in outputs) == 1
+
+
+@pytest.mark.integration
+def test_a_killed_build_counts_for_nothing(project: Project, tmp_path: Path) -> None:
+    project.pin("six==1.17.0")
+    # all is installed, and the build is killed where it would say so
+    fake_program(tmp_path / "bin", "mv", "kill -9 $PPID")
+    killed = project.shell(f'PATH="$FIRST:$PATH"; {SOURCE}; echo rc=$?', FIRST=str(tmp_path / "bin"))
+    assert killed.stdout == "rc=1\n"
+    directory = next(project.environments.glob("*-py3.??"))
+    assert (directory / "bin" / "python").exists()
+    (directory / "half-written").touch()
+
+    done = project.shell(f"{SOURCE}; python -c 'import six'; echo rc=$?")
+    assert "creating the environment" in done.stderr
+    assert done.stdout == "rc=0\n"
+    assert not (directory / "half-written").exists()
+
+
+@pytest.mark.integration
+def test_a_failed_installation_is_explained(project: Project) -> None:
+    project.pin("six==0.0.999")
+    done = project.shell(f"{SOURCE}; echo rc=$?; command -v law")
+    assert done.stdout.splitlines()[0] == "rc=1"
+    assert "the packages could not be installed" in done.stderr
+    assert "six==0.0.999" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("setup.sh: the environment was not created")
+    assert not list(project.environments.glob("*/.complete"))
+
+
+@pytest.mark.integration
+def test_a_moved_copy_builds_its_own(project: Project, tmp_path: Path) -> None:
+    project.pin("six==1.17.0")
+    project.shell(SOURCE)
+    project.path.rename(tmp_path / "moved")
+    done = project.shell(f'source "{tmp_path}/moved/setup.sh"; command -v python', ANALYSIS_ENV_DIR="")
+    assert "creating the environment" in done.stderr
+    assert done.stdout.startswith(f"{tmp_path}/moved/.venv/")
+
+
+def test_index_is_renewed_only_after_an_edit(ready: Project) -> None:
+    values, index = ready.path / ".law" / "values", ready.path / ".law" / "index"
+    assert ready.shell(SOURCE).returncode == 0
+    assert "analysis.tasks:FitModel:" in index.read_text()
+    first = values.stat().st_mtime_ns
+    ready.shell(SOURCE)
+    assert values.stat().st_mtime_ns == first
+
+    tasks = ready.path / "analysis" / "tasks" / "__init__.py"
+    tasks.write_text(tasks.read_text() + "\n\nclass ScanParameter(FitModel):\n    pass\n")
+    os.utime(tasks, ns=(first + 10**9, first + 10**9))
+    ready.shell(SOURCE)
+    assert "analysis.tasks:ScanParameter:" in index.read_text()
+
+
+def test_broken_tasks_do_not_lock_their_author_out(ready: Project) -> None:
+    tasks = ready.path / "analysis" / "tasks" / "__init__.py"
+    tasks.write_text("import nothing_of_that_name\n")
+    done = ready.shell(f"{SOURCE}; echo rc=$?; echo $VIRTUAL_ENV")
+    assert done.stdout.startswith("rc=0\n/")
+    assert "No module named 'nothing_of_that_name'" in done.stderr
+    assert "the task index could not be renewed" in done.stderr
+
+
+def test_dev_environment_has_its_own_list(ready: Project) -> None:
+    (ready.path / "sandboxes" / "dev.txt").write_text("six==1.17.0\n")
+    dev = ready.environments / f"dev-{os.getpid()}"
+    for script in (f"{SOURCE} --dev", f"ANALYSIS_DEV=1; {SOURCE}", f"set -- --dev; {SOURCE}"):
+        done = ready.shell(f"{script}; echo rc=$?", ANALYSIS_ENV_DIR=str(dev), ANALYSIS_PYTHON="/bin/false")
+        assert "is not a Python" in done.stderr  # looked for another environment, did not take that of analysis.txt
+    assert ready.shell(f"{SOURCE}; echo rc=$?").stdout == "rc=0\n"
+
+
+def test_fits_the_python_of_the_tests(ready: Project) -> None:
+    done = ready.shell(f"{SOURCE}; python -c 'import sys; print(sys.executable)'")
+    assert done.stdout.strip() == sys.executable
