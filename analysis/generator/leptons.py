@@ -215,9 +215,9 @@ def _muon_columns(leptons: Candidates, rng: np.random.Generator) -> dict[str, Fl
     isolation = sample_quantiles(quantiles.MUON_PROMPT_ISOLATION, rng.random(size, dtype=np.float32))
     loose = sample_quantiles(quantiles.NONPROMPT_ISOLATION, rng.random(size, dtype=np.float32))
     return _common_columns(leptons, MUON_MASS, record.MUON) | {
-        "tightId": uniform < 0.96,  # noqa: PLR2004 - share of muons, as the next two
-        "mediumId": uniform < 0.985,  # noqa: PLR2004
-        "looseId": uniform < 0.995,  # noqa: PLR2004
+        "tightId": uniform < 0.96,
+        "mediumId": uniform < 0.985,
+        "looseId": uniform < 0.995,
         "sip3d": significance,
         "ip3d": length,
         "dxy": dxy,

@@ -85,7 +85,7 @@ def record_particles(events: Showered) -> Particles:
     incoming = row < record.TOP[0] + 2
     eta = np.arcsinh(flat[2] / np.where(incoming, 1.0, np.maximum(pt, 1e-3)))
     lepton = np.abs(number) >= record.LIGHTEST_LEPTON
-    final = lepton & (np.abs(number) <= 16)  # noqa: PLR2004 - the last lepton
+    final = lepton & (np.abs(number) <= record.HEAVIEST_LEPTON)
     is_tau = np.abs(number) == record.TAU
     columns: dict[str, FloatArray | IntArray] = {
         "pt": np.where(incoming, np.float32(0.0), pt),

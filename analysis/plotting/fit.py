@@ -196,9 +196,9 @@ def correlated(fit: FitResult, threshold: float) -> list[int]:
 
 def _summary(statistical: Sequence[Parameter]) -> str:
     if not statistical:
-        return "no parameters for MC statistics"
+        return "MC statistics: no parameters"
     largest = max((p.pull for p in statistical), key=abs)
-    return f"{len(statistical)} parameters for MC statistics not shown,\nlargest pull {_with_minus(f'{largest:+.2f}')}"
+    return f"MC statistics: {len(statistical)} parameters, largest pull {_with_minus(f'{largest:+.2f}')}"
 
 
 def _with_minus(text: str) -> str:

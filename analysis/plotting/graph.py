@@ -89,7 +89,7 @@ def draw_graph(graph: TaskGraph) -> Drawing:
         items: tuple[_Item, ...] = (requirement, *passed, task)
         first = depth[requirement]
         paths.append(_path([(centers[item] - left, d * _LAYER) for d, item in enumerate(items, start=first)]))
-    return Drawing(round(right - left, 1), max(0.0, (len(layers) - 1) * _LAYER + _BOX), boxes, paths)
+    return Drawing(round(right - left, 1), max(0.0, (len(layers) - 1) * _LAYER + _BOX), boxes, tuple(paths))
 
 
 class _Stop(NamedTuple):

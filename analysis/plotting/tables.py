@@ -12,7 +12,7 @@ from analysis.config.variables import OBSERVABLES
 from analysis.plotting.comparison import REAL_DATA
 from analysis.plotting.cutflow import split_cutflow, step_efficiency
 from analysis.plotting.stack import stack_order, uncertainty_band
-from analysis.templates import TemplateKey, Templates
+from analysis.templates import TemplateError, TemplateKey, Templates
 
 if TYPE_CHECKING:
     from hist import Hist
@@ -100,12 +100,19 @@ def tabulate_yields(
 
     Returns:
         The table: signal first, one column per region.
+
+    Raises:
+        TemplateError: if there is no template of a fitted variable.
     """
     variables = [v for v in OBSERVABLES if v.name in templates.variables()]
+    if not variables:
+        names = ", ".join(v.name for v in OBSERVABLES)
+        msg = f"there are no templates to tabulate: run FillHistograms for at least one of the variables {names}"
+        raise TemplateError(msg)
     totals = Templates({k: _integral(h) for k, h in templates.items() if k.variable in {v.name for v in variables}})
-    names = dict.fromkeys(p for v in variables for p in reversed(stack_order(templates.processes(v.name))))
+    order = dict.fromkeys(p for v in variables for p in reversed(stack_order(templates.processes(v.name))))
     rows: list[tuple[Cell, ...]] = []
-    for name in names:
+    for name in order:
         one = Templates({k: h for k, h in totals.items() if k.process == name})
         cells = (_expected(one, v.name) if one.processes(v.name) else "0" for v in variables)
         rows.append((_process_label(name), *cells))

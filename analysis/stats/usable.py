@@ -167,7 +167,7 @@ def _yields(region: FitRegion, templates: Templates, key: TemplateKey) -> NDArra
             f"variance {variances[i]:g}: look for missing or infinite event weights in its data set and fill it again"
         )
         raise TemplateYieldError(msg)
-    return values
+    return values.astype(float)
 
 
 def _bin(region: FitRegion, i: int) -> str:

@@ -46,12 +46,18 @@ class PlotFit(PredictionTask, FiguresTask):
     preload = (*PredictionTask.preload, *FiguresTask.preload)
 
     def figure_names(self) -> list[str]:
-        """Two figures."""
-        return [PREFIT, POSTFIT]
+        """One figure per region, before and after the fit."""
+        return [_figure_name(stage, region.name) for stage in (PREFIT, POSTFIT) for region in MODEL.regions]
 
     def run(self) -> None:
         """Draw."""
-        from analysis.plotting.stack import plot_fit
+        from analysis.plotting.fit import plot_fit
 
-        for name, prediction in self.predictions().items():
-            self.save(name, plot_fit(prediction, self.campaign_inst, data_label=self.observation_label()))
+        for stage, prediction in self.predictions().items():
+            figures = plot_fit(prediction, self.campaign_inst, self.observation_label())
+            for region, figure in figures.items():
+                self.save(_figure_name(stage, region), figure)
+
+
+def _figure_name(stage: str, region: str) -> str:
+    return f"{stage}_{region.replace(' ', '_')}"

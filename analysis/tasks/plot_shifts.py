@@ -50,7 +50,7 @@ class PlotShifts(VariablesTask, FiguresTask):
     def described_figures(self) -> Iterator[tuple[str, str, str]]:
         """Name, variable and systematic of each figure, for captions."""
         for name, variable, systematic in self._figures():
-            yield name, variable.label, systematic.name
+            yield name, variable.name, systematic.name
 
     def run(self) -> None:
         """Draw."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,6 @@ SHIFTED_PROCESSES = ("ttbar", "wjets")
 _VERSIONS = ("luigi", "law", "uproot", "awkward", "hist", "correctionlib", "xgboost-cpu", "pyhf", "cabinetry", "iminuit")
 
 _FIT_CAPTIONS = {
-    PREFIT: "Fitted distributions before the fit.",
-    POSTFIT: "Fitted distributions after the fit.",
     "pulls": "Nuisance parameters after the fit, in units of their uncertainty before it.",
     "correlations": "Correlations of the parameters.",
 }
@@ -103,8 +101,8 @@ class Report(TemplatesTask):
             headline=self._headline(),
             notices=tuple(f"Left out of the model: {text}" for text in required["fit"].dropped_systematics()),
             fit_facts=self._fit_facts(),
-            fit_figures=(*_figures(required["fitted"], _FIT_CAPTIONS), *_figures(required["pulls"], _FIT_CAPTIONS)),
-            distributions=_figures(required["variables"], {v.name: f"{v.label}, region {v.region}." for v in _drawn()}),
+            fit_figures=(*_figures(required["fitted"], _fit_captions(required["fitted"])), *_figures(required["pulls"], _FIT_CAPTIONS)),
+            distributions=_figures(required["variables"], {v.name: f"{v.name} in region {v.region}." for v in VARIABLES.values()}),
             shifts=tuple(figure for task in shifts for figure in _figures(task, _shift_captions(task))),
             yields=tuple(required["yields"].tables().values()),
             cutflow_figures=_figures(cutflow, {"cutflow": "Events left after each step of the selection."}),
@@ -179,16 +177,21 @@ class Report(TemplatesTask):
         )
 
 
-def _drawn() -> Iterable[Variable]:
-    return VARIABLES.values()
-
-
 def _figures(task: FiguresTask | None, captions: Mapping[str, str]) -> tuple[ReportFigure, ...]:
     from analysis.plotting.report import ReportFigure
 
     if task is None:
         return ()
     return tuple(ReportFigure(task.png(name).read_bytes(), captions[name], captions[name]) for name in task.figure_names())
+
+
+def _fit_captions(task: PlotFit) -> dict[str, str]:
+    stages = {PREFIT: "before", POSTFIT: "after"}
+    captions = {}
+    for name in task.figure_names():
+        stage, _, region = name.partition("_")
+        captions[name] = f"Region {region.replace('_', ' ')} {stages[stage]} the fit."
+    return captions
 
 
 def _shift_captions(task: PlotShifts) -> dict[str, str]:

@@ -44,7 +44,7 @@ class TabulateYields(PredictionTask):
         label = OBSERVATION_LABELS[observation.kind]
         return {
             "yields": tabulate_yields(templates, observation.histograms, label),
-            "fitted_yields": tabulate_predictions(self.predictions(), label),
+            "fitted_yields": tabulate_predictions(list(self.predictions().values()), label),
         }
 
     def run(self) -> None:

@@ -16,7 +16,7 @@ def histogram(values: Sequence[float], variances: Sequence[float]) -> Hist[Any]:
     """Two bins from 0 to 20, flow bins empty."""
     result = Hist(axis.Regular(len(values), 0, 10 * len(values), name="ht"), storage=storage.Weight())
     result.values()[:] = values
-    result.variances()[:] = variances  # type: ignore[index]
+    result.variances()[:] = variances
     return result
 
 

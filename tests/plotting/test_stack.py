@@ -23,6 +23,10 @@ def steps(axes: Axes, label: str = "") -> StepPatch:
     return found[0]
 
 
+def drawn(axes: Axes, label: str = "") -> Any:
+    return steps(axes, label).get_data()
+
+
 def legend(figure: Figure) -> list[str]:
     box = figure.axes[0].get_legend()
     assert box is not None
@@ -60,20 +64,20 @@ def test_shift_of_one_process_only_does_not_touch_others(templates: Templates) -
 def test_stack_is_drawn_from_bottom_to_top(templates: Templates, variable: Variable, campaign: Campaign) -> None:
     figure = plot_stack(templates, variable, campaign)
     main = figure.axes[0]
-    bottom, top = steps(main, "$W$+jets"), steps(main, r"$t\bar{t}$")
-    np.testing.assert_allclose(bottom.get_data().values, [10, 20])
-    np.testing.assert_allclose(top.get_data().values, [110, 220])
-    np.testing.assert_allclose(top.get_data().edges, [0, 10, 20])
-    assert bottom.get_facecolor()[:3] == pytest.approx((0x3F / 255, 0x90 / 255, 0xDA / 255))
+    bottom, top = drawn(main, "$W$+jets"), drawn(main, r"$t\bar{t}$")
+    np.testing.assert_allclose(bottom.values, [10, 20])
+    np.testing.assert_allclose(top.values, [110, 220])
+    np.testing.assert_allclose(top.edges, [0, 10, 20])
+    assert steps(main, "$W$+jets").get_facecolor()[:3] == pytest.approx((0x3F / 255, 0x90 / 255, 0xDA / 255))
     assert legend(figure) == [r"$\geq 4$ jets, 1 b tag", r"$t\bar{t}$", "$W$+jets", "Stat. + syst. unc."]
 
 
 def test_band_is_drawn_around_the_sum(templates: Templates, variable: Variable, campaign: Campaign) -> None:
     main, ratio = plot_stack(nominal(templates), variable, campaign).axes
-    band = steps(main, "MC stat. unc.").get_data()
+    band = drawn(main, "MC stat. unc.")
     np.testing.assert_allclose(band.values, [110 + 5**0.5, 220 + 10**0.5])
     np.testing.assert_allclose(band.baseline, [110 - 5**0.5, 220 - 10**0.5])
-    relative = steps(ratio).get_data()
+    relative = drawn(ratio)
     np.testing.assert_allclose(relative.values, [1 + 5**0.5 / 110, 1 + 10**0.5 / 220])
     np.testing.assert_allclose(relative.baseline, [1 - 5**0.5 / 110, 1 - 10**0.5 / 220])
 
@@ -115,7 +119,7 @@ def test_only_data_are_called_data(
 def test_empty_bins_and_empty_observation(templates: Templates, variable: Variable, campaign: Campaign) -> None:
     holes = {k: h.copy() for k, h in templates.items()}
     for h in holes.values():
-        h.view()[0] = (0.0, 0.0)  # type: ignore[index]
+        h.view()[0] = (0.0, 0.0)
     main, ratio = plot_stack(Templates(holes), variable, campaign, holes[TemplateKey("ht", PSEUDODATA)]).axes
     assert np.isnan(points(main)[0][0])
     assert np.isnan(points(ratio)[0][0])
