@@ -64,7 +64,7 @@ _analysis_setup() {
   if [ ! -s "${LAW_HOME}/index" ] || [ ! -e "${LAW_HOME}/values" ] || [ -n "$(find \
     "${base}/law.cfg" "${base}/analysis/tasks" "${base}/analysis/config" "${base}/analysis/engine" \
     -name __pycache__ -prune -o -type f -newer "${LAW_HOME}/values" -print 2> /dev/null)" ]; then
-    message="$(python -m analysis.completion 2>&1)" || {
+    message="$(python -P -m analysis.completion 2>&1)" || {
       printf '%s\n' "${message}" | tail -n 5 >&2
       echo "setup.sh: the task index could not be renewed, so tasks may be missing: mend the above, then" \
         "'python -m analysis.completion'." >&2

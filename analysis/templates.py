@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.config.variables import OBSERVABLES, VARIABLES
+from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from hist import Hist
@@ -24,7 +25,7 @@ PSEUDODATA = "pseudodata"
 DATA = "data"
 
 
-class TemplateError(Exception):
+class TemplateError(AnalysisError):
     """A histogram is missing or a histogram file cannot be read."""
 
 
@@ -37,23 +38,23 @@ class TemplateKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in the AGC's convention, ``{region}_{process}[_{shift}]``; other variables stand under their own name."""
+        """Name in the AGC's convention, ``{region}_{process}[_{shift}]``; other variables under their own name."""
         observable = {v.name: v.region for v in OBSERVABLES}
         stem = f"{observable.get(self.variable, self.variable)}_{self.process}"
         return stem if self.shift == "nominal" else f"{stem}_{self.shift}"
 
 
-class Templates(Mapping[TemplateKey, "Hist"]):
+class Templates(Mapping[TemplateKey, "Hist[Any]"]):
     """One-dimensional histograms by :class:`TemplateKey`.
 
     Raises:
         TemplateError: on looking up a template that does not exist; the message lists what there is.
     """
 
-    def __init__(self, histograms: Mapping[TemplateKey, Hist]) -> None:
+    def __init__(self, histograms: Mapping[TemplateKey, Hist[Any]]) -> None:
         self._histograms = dict(histograms)
 
-    def __getitem__(self, key: TemplateKey) -> Hist:
+    def __getitem__(self, key: TemplateKey) -> Hist[Any]:
         try:
             return self._histograms[key]
         except KeyError:
@@ -94,7 +95,7 @@ class Templates(Mapping[TemplateKey, "Hist"]):
         return list(dict.fromkeys(k.variable for k in self._histograms))
 
 
-def templates_from_datasets(campaign: Campaign, filled: Iterable[tuple[str, str, Hist]]) -> Templates:
+def templates_from_datasets(campaign: Campaign, filled: Iterable[tuple[str, str, Hist[Any]]]) -> Templates:
     """Sort filled histograms by process and shift.
 
     Data sets of collision data are added up as process ``"data"``; several nominal data sets of one process are added.
@@ -106,18 +107,19 @@ def templates_from_datasets(campaign: Campaign, filled: Iterable[tuple[str, str,
     Returns:
         The templates.
     """
-    histograms: dict[TemplateKey, Hist] = {}
+    histograms: dict[TemplateKey, Hist[Any]] = {}
+    template: Hist[Any]
     for dataset_name, variable, filled_histogram in filled:
         dataset = campaign.datasets[dataset_name]
         for shift in filled_histogram.axes[SHIFT_AXIS]:
             process = DATA if dataset.is_data else dataset.process
             key = TemplateKey(variable, process, dataset.shift if shift == "nominal" else shift)
-            template = filled_histogram[{SHIFT_AXIS: shift}]
+            template = filled_histogram[{SHIFT_AXIS: shift}]  # type: ignore[assignment]
             histograms[key] = histograms[key] + template if key in histograms else template
     return Templates(histograms)
 
 
-def template_from_counts(variable: str, values: Any, variances: Any) -> Hist:
+def template_from_counts(variable: str, values: Any, variances: Any) -> Hist[Any]:
     """Template with the variable's own binning from numbers, shape ``(bins + 2,)`` with under- and overflow."""
     import numpy as np
     from hist import Hist, axis, storage
@@ -128,14 +130,14 @@ def template_from_counts(variable: str, values: Any, variances: Any) -> Hist:
     return histogram
 
 
-def dump_histogram(histogram: Hist, path: Path) -> None:
+def dump_histogram(histogram: Hist[Any], path: Path) -> None:
     """Write one histogram as UHI JSON."""
     import uhi.io.json
 
     path.write_text(json.dumps(histogram, default=uhi.io.json.default))
 
 
-def load_histogram(path: Path) -> Hist:
+def load_histogram(path: Path) -> Hist[Any]:
     """Read one histogram from UHI JSON.
 
     Raises:

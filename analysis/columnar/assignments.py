@@ -7,6 +7,7 @@ reference omits.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,10 +15,10 @@ from analysis.columnar.column import column_function
 from analysis.columnar.partons import HADRONIC_B, LEPTONIC_B, W_JET
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import awkward as ak
     import numpy as np
-
-    from typing import TypeAlias
 
     FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
     IntArray: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -97,7 +98,9 @@ def feature_blocks(events: ak.Array, max_jets: int = MAX_JETS) -> list[FeatureBl
     return blocks
 
 
-def assignment_features(jets: dict[str, FloatArray], lepton: dict[str, FloatArray], table: IntArray) -> FloatArray:
+def assignment_features(
+    jets: Mapping[str, FloatArray], lepton: Mapping[str, FloatArray], table: IntArray
+) -> FloatArray:
     r"""The 20 features of each assignment.
 
     Args:
@@ -114,7 +117,9 @@ def assignment_features(jets: dict[str, FloatArray], lepton: dict[str, FloatArra
 
     w1, w2, b_had, b_lep = table.T
     p4, lepton_p4 = _cartesian(jets), _cartesian(lepton)
-    jet_distance = _delta_r(jets["eta"][:, :, None], jets["phi"][:, :, None], jets["eta"][:, None], jets["phi"][:, None])
+    jet_distance = _delta_r(
+        jets["eta"][:, :, None], jets["phi"][:, :, None], jets["eta"][:, None], jets["phi"][:, None]
+    )
     lepton_distance = _delta_r(lepton["eta"], lepton["phi"], jets["eta"], jets["phi"])
     w = p4[..., w1] + p4[..., w2]
     top = w + p4[..., b_had]
@@ -166,7 +171,7 @@ def training_sample(events: ak.Array) -> dict[str, ak.Array]:
     }
 
 
-def _cartesian(p: dict[str, FloatArray]) -> FloatArray:
+def _cartesian(p: Mapping[str, FloatArray]) -> FloatArray:
     import numpy as np
 
     x, y, z = p["pt"] * np.cos(p["phi"]), p["pt"] * np.sin(p["phi"]), p["pt"] * np.sinh(p["eta"])

@@ -78,7 +78,9 @@ def column_function(uses: Collection[str], produces: Collection[str]) -> Callabl
         for name in column.produces:
             existing = _FUNCTIONS.get(name)
             if existing is not None and _place(existing.function) != _place(function):
-                msg = f"column {name!r} is produced by {_place(existing.function)} and by {_place(function)}: rename one"
+                msg = (
+                    f"column {name!r} is produced by {_place(existing.function)} and by {_place(function)}: rename one"
+                )
                 raise ColumnError(msg)
             _FUNCTIONS[name] = column
         return column

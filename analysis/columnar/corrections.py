@@ -64,7 +64,7 @@ def jet_pt_res_up_root(events: ak.Array) -> ak.Array:
 def _register_b_tag_variation(position: int, direction: str) -> None:
     @column_function(uses={"SelectedJet.pt"}, produces={f"weight_btag_var_{position}_{direction}"})
     def weight_btag_var(events: ak.Array) -> ak.Array:
-        """Factor 1 +- 0.075 pT / 50 GeV of one selected jet in stored order, 1 if there is none, shape ``(events,)``."""
+        """Factor 1 +- 0.075 pT / 50 GeV of one jet in stored order, 1 if there is none, shape ``(events,)``."""
         import awkward as ak
 
         pt = ak.pad_none(events.SelectedJet.pt, position + 1, axis=1)[:, position]

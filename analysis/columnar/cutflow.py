@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.errors import AnalysisError
 
-class CutflowError(Exception):
+
+class CutflowError(AnalysisError):
     """Cutflows do not fit together."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from analysis.errors import AnalysisError
 
-class ColumnError(Exception):
+
+class ColumnError(AnalysisError):
     """A column is asked for that nobody provides."""
 
 
-class InputFileError(Exception):
+class InputFileError(AnalysisError):
     """An input file is missing, unreadable, truncated, or holds no events."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.templates import SHIFT_AXIS
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def event_weight(dataset: Dataset, campaign: Campaign, events: int) -> float:
-    """Weight of each event of a simulated data set: cross section x filter efficiency x luminosity / events; 1 for data.
+    """Weight of each event: cross section x filter efficiency x luminosity / events, and 1 for data.
 
     Args:
         dataset: the data set.
@@ -45,7 +45,7 @@ def fill(
     weights: Table | None,
     shifts: Sequence[Shift],
     weight: float,
-) -> Hist:
+) -> Hist[Any]:
     """Fill one variable under all shifts.
 
     Args:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from analysis.columnar.column import column_function
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import awkward as ak
     import numpy as np
-
-    from typing import TypeAlias
 
     IntArray: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -49,7 +49,9 @@ def jet_parton(events: ak.Array) -> ak.Array:
     is_quark = (label != 0) & ((_flat(particles.statusFlags) & _IS_LAST_COPY) != 0)
 
     mask = ak.unflatten(is_quark, counts)
-    quarks = ak.zip({"eta": particles.eta[mask], "phi": particles.phi[mask], "label": ak.unflatten(label, counts)[mask]})
+    quarks = ak.zip(
+        {"eta": particles.eta[mask], "phi": particles.phi[mask], "label": ak.unflatten(label, counts)[mask]}
+    )
     jet, quark = ak.unzip(ak.cartesian([events.Jet, quarks], axis=1, nested=True))
     dphi = (jet.phi - quark.phi + np.pi) % (2 * np.pi) - np.pi
     distance = np.hypot(jet.eta - quark.eta, dphi)

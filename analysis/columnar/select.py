@@ -24,7 +24,7 @@ class Selection(NamedTuple):
 
     Args:
         selected: one record per event selected under any shift: ``entry`` (position in the chunk), one boolean
-            ``passes_<shift>`` per shift, and the positions of the objects to keep as lists ``Electron``, ``Muon``, ``Jet``.
+            ``passes_<shift>`` per shift, and the positions of the objects to keep as lists named as the collections.
         cutflow: of the nominal selection.
     """
 
@@ -61,7 +61,8 @@ def select(events: Table, dataset: Dataset, shifts: Sequence[Shift]) -> Selectio
     events.prefetch(step.column for step in SELECTION[n_common:])
     common, common_weights, entry = events.filter(mask), weights[mask], np.flatnonzero(mask)
 
-    passes, objects = {}, {}
+    passes: dict[str, np.ndarray] = {}
+    objects: dict[str, ak.Array] = {}
     for shift in shifts:
         shifted = common.shifted(shift)
         passed = np.ones(len(common), dtype=bool)
@@ -116,7 +117,5 @@ def reduce(events: Table, selected: ak.Array, columns: Sequence[str]) -> ak.Arra
     mask = np.zeros(len(events), dtype=bool)
     mask[ak.to_numpy(selected.entry)] = True
     records = events.filter(mask).records(columns)
-    fields = {
-        name: records[name][selected[name]] if name in OBJECTS else records[name] for name in ak.fields(records)
-    }
+    fields = {name: records[name][selected[name]] if name in OBJECTS else records[name] for name in ak.fields(records)}
     return ak.zip(fields, depth_limit=1)

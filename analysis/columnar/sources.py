@@ -50,8 +50,8 @@ class NanoAODSource:
         with _open_tree(path) as tree:
             self._tree = tree
             self._start = start
-            self._stop = tree.num_entries if stop is None else stop
-            self._names = {_column_name(branch): branch for branch in tree.keys()}
+            self._stop = int(tree.num_entries) if stop is None else stop
+            self._names: dict[str, str] = {_column_name(branch): branch for branch in tree.keys()}  # noqa: SIM118
 
     @property
     def available(self) -> Collection[str]:
@@ -115,9 +115,11 @@ class ParquetSource:
             for name in _parquet_columns(metadata.schema_arrow):
                 self._file_of.setdefault(name, path)
         if len(set(lengths.values())) > 1:
-            msg = f"rows are not aligned: {', '.join(f'{p} has {n}' for p, n in lengths.items())}. Remove and rerun them"
+            msg = (
+                f"rows are not aligned: {', '.join(f'{p} has {n}' for p, n in lengths.items())}. Remove and rerun them"
+            )
             raise ColumnError(msg)
-        self._length = next(iter(lengths.values()))
+        self._length = int(next(iter(lengths.values())))
 
     @property
     def available(self) -> Collection[str]:

@@ -100,7 +100,7 @@ def values_of_task(task: type[luigi.Task]) -> dict[str, list[str]]:
 def completion_lines(
     common: Mapping[str, Iterable[str]], tasks: Mapping[str, Mapping[str, Iterable[str]]]
 ) -> list[str]:
-    """Compose the lines of the values file.
+    r"""Compose the lines of the values file.
 
     Args:
         common: values by parameter, for all tasks.
@@ -111,7 +111,7 @@ def completion_lines(
 
     Examples:
         >>> completion_lines({"dataset": ["ttbar", "wjets"]}, {"Fit": {"unblind": ["True", "False"]}})
-        ['Fit.unblind\\tTrue False', 'dataset\\tttbar wjets']
+        ['Fit.unblind\tTrue False', 'dataset\tttbar wjets']
     """
     values = {name.replace("_", "-"): list(choices) for name, choices in common.items()}
     for family, parameters in tasks.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.config.campaigns import BUILTIN, get_campaign
-from analysis.config.errors import ConfigurationError, unknown
+from analysis.config.errors import ConfigurationError, check_known
 from analysis.config.model import MODEL
 from analysis.config.processes import PROCESSES, process
 from analysis.config.selection import REGIONS, SELECTION
@@ -22,12 +22,12 @@ __all__ = [
     "SHIFTS",
     "VARIABLES",
     "ConfigurationError",
+    "check_known",
     "get_campaign",
     "histogram_shifts",
     "kinematic_shifts",
     "parameter_values",
     "process",
-    "unknown",
 ]
 
 

@@ -1,6 +1,6 @@
 """The statistical model of the measurement.
 
-Source: AGC ttbar specification v2, ``cabinetry_config.yml``: re-binned from 25 to 11 bins above 110 GeV, 22 bins in all.
+Source: AGC ttbar specification v2, ``cabinetry_config.yml``: 11 bins above 110 GeV per region.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,15 @@ from analysis.engine.manifest import Manifest, OutputRecord, checksum
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EACCES: "make it writable or set ANALYSIS_STORE to another place",
+    errno.EPERM: "make it writable or set ANALYSIS_STORE to another place",
+}
 
 
 class Commit:
@@ -110,7 +119,7 @@ def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
         task.commit = Commit(task)
         try:
             task.commit.begin()
-            with warnings.catch_warnings(record=True) as caught, store_errors(task.folder):
+            with warnings.catch_warnings(record=True) as caught, store_errors(task.folder, _NO_SPACE):
                 warnings.simplefilter("default")
                 run(task)
             resources = {
@@ -131,23 +140,24 @@ def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 @contextmanager
-def store_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk, an exceeded quota or a missing permission into a :class:`StoreError`."""
-    reasons = {
-        errno.ENOSPC: "the disk is full: free some space",
-        errno.EDQUOT: "the quota is exceeded: free some space",
-        errno.EACCES: "permission is denied: make it writable or set ANALYSIS_STORE to another place",
-        errno.EPERM: "permission is denied: make it writable or set ANALYSIS_STORE to another place",
-        errno.EROFS: "the file system is read-only: set ANALYSIS_STORE to another place",
-        errno.ENOTDIR: "a file is where a directory should be: move it away or set ANALYSIS_STORE to another place",
-    }
+def store_errors(folder: Path, codes: Container[int] | None = None) -> Iterator[None]:
+    """Turn a full disk, an exceeded quota or a missing permission into a :class:`StoreError`.
+
+    Args:
+        folder: what is written to, for the message.
+        codes: the ``errno`` values that concern the store; ``None`` for all.
+
+    Raises:
+        StoreError: for these.
+    """
     try:
         yield
     except OSError as error:
-        reason = reasons.get(error.errno or 0)
-        if reason is None:
+        if codes is not None and error.errno not in codes:
             raise
-        msg = f"{folder} cannot be written, {reason}, then run again; nothing was half-written"
+        advice = _ADVICE.get(error.errno or 0, "set ANALYSIS_STORE to another place")
+        reason = (error.strerror or str(error)).lower()
+        msg = f"{folder} cannot be written ({reason}): {advice}, then run again; nothing was half-written"
         raise StoreError(msg) from error
 
 

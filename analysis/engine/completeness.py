@@ -32,7 +32,7 @@ class Listing:
             try:
                 with os.scandir(folder) as entries:
                     self._sizes[folder] = {e.name: e.stat().st_size for e in entries if e.is_file()}
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._sizes[folder] = {}
         return self._sizes[folder]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
 _USER_ERRORS = (AnalysisError, ParameterException)
+# luigi reports errors of complete() and requires() as text
+_SCHEDULING = re.compile(
+    r"Will not run (?P<task>\w+)\(.*\n(?:[\w.]+\.)?(?P<error>\w+): (?P<sentence>[^\n]+)\s*\Z", re.DOTALL
+)
 _root_task: AnalysisTask | None = None
 
 
@@ -31,6 +36,8 @@ class OneSentence(logging.Filter):
             where = f"{_title(failed[0])}: " if failed else ""
             record.msg, record.args = f"{where}{type(error).__name__}: {error}", ()
             record.exc_info, record.exc_text = None, None
+        elif (found := _SCHEDULING.match(str(record.msg))) and found["error"] in _names(AnalysisError):
+            record.msg, record.args = f"{found['task']}: {found['error']}: {found['sentence']}", ()
         return True
 
 
@@ -47,6 +54,7 @@ def remember_root(task: AnalysisTask) -> None:
     global _root_task  # noqa: PLW0603
     parser = CmdlineParser.get_instance()
     if _root_task is None and parser is not None and parser.known_args.root_task == task.get_task_family():
+        task.check()
         _root_task = task
 
 
@@ -61,6 +69,10 @@ def _print_result() -> None:
     for line in lines:
         print(line)
     sys.stdout.flush()
+
+
+def _names(error: type[Exception]) -> set[str]:
+    return {error.__name__}.union(*(_names(kind) for kind in error.__subclasses__()))
 
 
 def _title(task: Any) -> str:

@@ -148,6 +148,9 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
         """Called once the outputs are in place."""
         progress.report(self.get_task_family(), self.title(), manifest)
 
+    def check(self) -> None:
+        """Called when the command line asks for this task: raise an error for parameters that cannot work."""
+
     def result_lines(self) -> Iterator[str]:
         """Lines that end the standard output of a successful ``law run`` of this task."""
         yield from ()
@@ -157,7 +160,7 @@ def _path_part(value: object) -> str:
     return "".join(c if c.isalnum() or c in "._-+" else "_" for c in str(value))
 
 
-@AnalysisTask.event_handler(luigi.Event.DEPENDENCY_MISSING)
+@AnalysisTask.event_handler(luigi.Event.DEPENDENCY_MISSING)  # type: ignore[untyped-decorator]
 def _prepare(task: Any) -> None:
     """Before anything runs, in the main process: load modules once, and announce the work."""
     if not isinstance(task, AnalysisTask):

@@ -32,6 +32,10 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
             raise ParameterError(msg)
         return dict(super().modify_param_values(params))
 
+    def check(self) -> None:
+        """Look at the branch map."""
+        self.get_branch_map()
+
     @property
     def branch_number(self) -> int | None:
         """Branch number; ``None`` for the workflow itself."""
@@ -54,5 +58,3 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
             msg = f"{self.get_task_family()} has no branch {self.branch}: its branches are 0 to {last}"
             raise ParameterError(msg)
         return branch_map
-
-

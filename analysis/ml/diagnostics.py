@@ -11,7 +11,6 @@ from analysis.ml.folds import trains_on
 if TYPE_CHECKING:
     import awkward as ak
     import numpy as np
-
     from hist import Hist
 
     from analysis.ml.training import TrainingSample
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 class ScoreSplit(NamedTuple):
     """Scores of right and of wrong assignments, in events the model learned from and in others."""
 
-    right_train: Hist
-    right_test: Hist
-    wrong_train: Hist
-    wrong_test: Hist
+    right_train: Hist[Any]
+    right_test: Hist[Any]
+    wrong_train: Hist[Any]
+    wrong_test: Hist[Any]
 
 
 class TripletCount(NamedTuple):
@@ -62,12 +61,15 @@ def split_scores(sample: TrainingSample, booster: Any, fold: int, folds: int) ->
     right = sample.target[:, None] == np.arange(features.shape[1])
     learned = np.broadcast_to(trains_on(sample.identity[:, 2], fold, folds)[:, None], right.shape)
 
-    def histogram(mask: np.ndarray[Any, Any]) -> Hist:
+    def histogram(mask: np.ndarray[Any, Any]) -> Hist[Any]:
         empty = Hist(axis.Regular(25, 0, 1, name="bdt_score", label="BDT score"), storage=storage.Weight())
         return empty.fill(scores[mask])
 
     return ScoreSplit(
-        histogram(right & learned), histogram(right & ~learned), histogram(~right & learned), histogram(~right & ~learned)
+        histogram(right & learned),
+        histogram(right & ~learned),
+        histogram(~right & learned),
+        histogram(~right & ~learned),
     )
 
 

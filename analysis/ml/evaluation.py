@@ -9,9 +9,9 @@ from analysis.columnar.assignments import FeatureBlock, assignments
 from analysis.ml.folds import fold_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from typing import TypeAlias
+
+    import numpy as np
 
     Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from typing import TypeAlias
+
+    import numpy as np
 
     IntArray: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
     BoolArray: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]

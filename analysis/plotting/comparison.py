@@ -174,6 +174,7 @@ def _deviations(comparison: Comparison, total: NDArray[np.float64]) -> list[NDAr
     filled = total > 0
     sizes = [np.divide(e, total, out=np.zeros_like(total), where=filled) for e in comparison.band[:2]]
     if comparison.observation is not None:
-        ratio = np.divide(comparison.observation.values(), total, out=np.ones_like(total), where=filled)
-        sizes.append(np.abs(ratio - 1))
+        counts = comparison.observation.values()
+        reach = np.abs(counts - total) + np.sqrt(counts)
+        sizes.append(np.divide(reach, total, out=np.zeros_like(total), where=filled))
     return sizes

@@ -79,7 +79,7 @@ def plot_pulls(fit: FitResult, campaign: Campaign, *, simulation: bool = True) -
     constrained = [p for p in fit.parameters if p.kind == "constrained" and p.name != fit.poi]
     shown = [p for p in constrained if not is_statistical(p.name)]
     statistical = [p for p in constrained if is_statistical(p.name)]
-    figure, axes = single_panel(12.5, 3.9 + 0.5 * len(shown), left=0.355)
+    figure, axes = single_panel(12.5, 3.7 + 0.5 * len(shown), left=0.355)
     height = figure.get_figheight()
     figure.subplots_adjust(bottom=1.3 / height, top=1 - 0.7 / height)
     rows = np.arange(len(shown))[::-1]
@@ -92,15 +92,15 @@ def plot_pulls(fit: FitResult, campaign: Campaign, *, simulation: bool = True) -
     axes.errorbar(pulls, rows, xerr=constraints, fmt="o", color="black", markersize=8, linewidth=2.0, capsize=0)
     reach = max([2.3, *(np.abs(pulls) + constraints + 0.2)])
     axes.set_xlim(-reach, reach)
-    axes.set_ylim(-0.5, top + 2.4)
+    axes.set_ylim(-0.5, top + 2.2)
     axes.set_yticks(rows, [p.name for p in shown], fontsize=24)
     axes.tick_params(axis="y", which="both", left=False, right=False, pad=10)
     axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\, /\, \Delta\theta$")
     axes.plot([-reach, reach], [top, top], color="black", linewidth=1.2)
     text: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
     measured = format_measurement(fit.poi_value, *poi_errors(fit), style="latex")
-    axes.text(0.03, top + 1.65, f"{fit.poi} = ${measured}$", fontsize=24, **text)
-    axes.text(0.03, top + 0.65, _summary(statistical), fontsize=17, color="#444444", **text)
+    axes.text(0.03, top + 1.5, f"{fit.poi} = ${measured}$", fontsize=24, **text)
+    axes.text(0.03, top + 0.6, _summary(statistical), fontsize=20, color="#444444", **text)
     label_corner(axes, campaign, simulation=simulation)
     return figure
 

@@ -12,6 +12,7 @@ from analysis.errors import AnalysisError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     from analysis.config.types import Campaign
 
@@ -21,6 +22,7 @@ BAND = {"facecolor": "none", "edgecolor": "#555555", "hatch": "//////", "linewid
 _DPI = 100
 _LARGE = 99_999
 _NEARLY_EMPTY = 0.01
+_FILLED = 0.97
 _RATIO_RANGES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.85)
 
 
@@ -82,18 +84,38 @@ def label_corner(axes: Axes, campaign: Campaign, *, simulation: bool = True) -> 
         campaign: whose luminosity [1/pb], energy [TeV] and label are written.
         simulation: whether nothing in the figure is collision data.
     """
+    words = campaign.label or "Open Data"
+    status = f"Simulation {words}" if simulation and not campaign.generated else words
+    texts = _write_corner(axes, campaign, status)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts]
+    needed = max(box.x1 for box in boxes[:-1]) - axes.bbox.x0 + boxes[-1].width
+    room = _FILLED * axes.bbox.width
+    if needed > room:
+        for text in texts:
+            text.remove()
+        _write_corner(axes, campaign, status, room / needed)
+
+
+def _write_corner(axes: Axes, campaign: Campaign, status: str, scale: float = 1.0) -> list[Text]:
+    """Texts above the axes, the one on the right last."""
+    import matplotlib as mpl
     import mplhep
 
-    words = campaign.label or "Open Data"
-    mplhep.cms.label(
-        llabel=f"Simulation {words}" if simulation and not campaign.generated else words,
+    size = scale * mpl.rcParams["font.size"]
+    texts = mplhep.cms.label(
+        llabel=status,
         exp="" if campaign.generated else "CMS",
         lumi=campaign.luminosity / 1000,
         lumi_format="{0:.3g}",
         com=f"{campaign.energy:g}",
+        fontsize=(1.3 * size, size, size / 1.1, size / 1.3),
         scilocator_adjust=False,  # would look at pyplot's current figure
         ax=axes,
     )
+    return [text for text in texts if text is not None]
 
 
 def label_events(axes: Axes, width: float | None = None, unit: str = "") -> None:
@@ -101,10 +123,11 @@ def label_events(axes: Axes, width: float | None = None, unit: str = "") -> None
 
     Args:
         axes: axes whose upper limit is already set.
-        width: width of the bins; ``None`` if they differ or are single numbers.
+        width: width of the bins; ``None`` if they differ. It is not written if bins are whole numbers.
         unit: unit of the width.
     """
-    per = "" if width is None else f" / {width:g} {unit}".rstrip()
+    plain = width is None or (width == 1 and not unit)
+    per = "" if plain else f" / {width:g} {unit}".rstrip()
     if axes.get_ylim()[1] > _LARGE:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}")
         axes.set_ylabel(f"Thousand events{per}")

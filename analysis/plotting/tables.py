@@ -224,16 +224,3 @@ def _process_label(name: str) -> Label:
 
 def _region_label(name: str) -> Cell:
     return Label(name, REGIONS[name].label) if name in REGIONS else name
-
-
-__all__: Sequence[str] = (
-    "Label",
-    "Measured",
-    "Table",
-    "TableFormat",
-    "cutflow_table",
-    "tabulate_cutflow",
-    "tabulate_predictions",
-    "tabulate_yields",
-    "write_table",
-)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _STEP = 0.01
 """Step in units of the expected uncertainty: small for the truncation error, large for the rounding error."""
 
+_RIDGE = 1e-6
+"""Smallest eigenvalue of the second derivatives, each divided by those of its two parameters, that is told from 0."""
+
 
 class CovarianceError(AnalysisError):
     """A likelihood has no covariance matrix at a point, because that is no proper minimum."""
@@ -47,8 +50,9 @@ def covariance(
 
     Examples:
         >>> import numpy as np
-        >>> covariance(lambda x: float(x[0] ** 2 / 4 + x[1] ** 2), np.zeros(2), np.ones(2)).round(6).tolist()
-        [[4.0, 0.0], [0.0, 1.0]]
+        >>> matrix = covariance(lambda x: float(x[0] ** 2 / 4 + x[1] ** 2), np.zeros(2), np.ones(2))
+        >>> np.allclose(matrix, [[4, 0], [0, 1]])
+        True
     """
     import numpy as np
 
@@ -63,13 +67,18 @@ def covariance(
         for j in range(i):
             both = twice_nll(minimum + steps[i] + steps[j]) + twice_nll(minimum - steps[i] - steps[j])
             second[i, j] = second[j, i] = (both - up[i] - down[i] - up[j] - down[j] + 2 * center) / 2
-    scale = np.diag(steps)
-    if not np.isfinite(second).all() or np.linalg.eigvalsh(second)[0] <= 0:
+    curvature = np.sqrt(np.abs(np.diag(second)))
+    if (
+        not np.isfinite(second).all()
+        or not curvature.all()
+        or np.linalg.eigvalsh(second / np.outer(curvature, curvature))[0] < _RIDGE
+    ):
         msg = (
             "the second derivatives of the likelihood are not positive definite at the best fit, which is at a limit, "
             "on a ridge or no minimum: look for parameters without effect and for those that cannot be told apart"
         )
         raise CovarianceError(msg)
+    scale = np.diag(steps)
     inverse = 2 * np.linalg.inv(second) * np.outer(scale, scale)
     symmetric: NDArray[np.float64] = (inverse + inverse.T) / 2
     return symmetric

@@ -16,7 +16,9 @@ def quiet_numpy_backend() -> Iterator[None]:
 
     Both keep global state: cabinetry exchanges pyhf's optimiser and leaves it exchanged if a fit fails. Backend and log
     levels are as before afterwards, so that calls neither depend on what ran earlier in the process nor leave traces.
+    Undefined logarithms do not warn: Minuit tries parameters with negative predictions and steps back.
     """
+    import numpy as np
     import pyhf
 
     loggers = [logging.getLogger(name) for name in ("cabinetry", "pyhf")]
@@ -27,7 +29,7 @@ def quiet_numpy_backend() -> Iterator[None]:
     pyhf.set_backend("numpy")
     printed = io.StringIO()
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(printed), np.errstate(divide="ignore", invalid="ignore"):
             yield
     finally:
         for line in printed.getvalue().splitlines():

@@ -8,17 +8,17 @@ from analysis.tasks.fill_histograms import FillHistograms, MergeHistograms
 from analysis.tasks.fit_model import FitModel
 from analysis.tasks.generate_events import GenerateEvents
 from analysis.tasks.index_files import IndexFiles
-from analysis.tasks.plot_variables import PlotVariables
-from analysis.tasks.plot_shifts import PlotShifts
 from analysis.tasks.plot_cutflow import PlotCutflow
-from analysis.tasks.plot_training import PlotTraining
-from analysis.tasks.plot_pulls import PlotPulls
 from analysis.tasks.plot_fit import PlotFit
-from analysis.tasks.tabulate_yields import TabulateYields
-from analysis.tasks.report import Report
+from analysis.tasks.plot_pulls import PlotPulls
+from analysis.tasks.plot_shifts import PlotShifts
+from analysis.tasks.plot_training import PlotTraining
+from analysis.tasks.plot_variables import PlotVariables
 from analysis.tasks.produce_columns import ProduceColumns
 from analysis.tasks.reduce_events import ReduceEvents
+from analysis.tasks.report import Report
 from analysis.tasks.select_events import SelectEvents
+from analysis.tasks.tabulate_yields import TabulateYields
 from analysis.tasks.train_model import TrainModel
 
 __all__ = [
@@ -29,16 +29,16 @@ __all__ = [
     "GenerateEvents",
     "IndexFiles",
     "MergeHistograms",
-    "PlotVariables",
-    "PlotShifts",
     "PlotCutflow",
-    "PlotTraining",
-    "PlotPulls",
     "PlotFit",
-    "TabulateYields",
-    "Report",
+    "PlotPulls",
+    "PlotShifts",
+    "PlotTraining",
+    "PlotVariables",
     "ProduceColumns",
     "ReduceEvents",
+    "Report",
     "SelectEvents",
+    "TabulateYields",
     "TrainModel",
 ]

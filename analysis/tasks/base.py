@@ -6,7 +6,7 @@ from typing import Any
 
 import luigi
 
-from analysis.config import NOMINAL, SHIFTS, get_campaign, kinematic_shifts, unknown
+from analysis.config import NOMINAL, SHIFTS, check_known, get_campaign, kinematic_shifts
 from analysis.config.types import Campaign, Dataset, Shift
 from analysis.engine.task import AnalysisTask
 from analysis.engine.workflow import AnalysisWorkflow
@@ -59,8 +59,7 @@ class DatasetTask(CampaignTask):
         """Check the data set."""
         params = dict(super().modify_param_values(params))
         datasets = get_campaign(params["campaign"], params["files_per_dataset"]).datasets
-        if params["dataset"] not in datasets:
-            raise unknown("data set", params["dataset"], datasets, f"campaign {params['campaign']}")
+        check_known("data set", params["dataset"], datasets, f"campaign {params['campaign']}")
         return params
 
     @property
@@ -110,8 +109,7 @@ class ShiftTask(ChunkedTask):
         params = dict(super().modify_param_values(params))
         dataset = get_campaign(params["campaign"], params["files_per_dataset"]).datasets[params["dataset"]]
         allowed = [s.name for s in kinematic_shifts(dataset)]
-        if params["shift"] not in allowed:
-            raise unknown("kinematic shift", params["shift"], allowed, f"data set {dataset.name}")
+        check_known("kinematic shift", params["shift"], allowed, f"data set {dataset.name}")
         return params
 
     @property

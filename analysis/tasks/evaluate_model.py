@@ -61,7 +61,10 @@ class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
         columns = {
             "bdt_score": best.score,
             **{feature.name: np.ascontiguousarray(best.features[:, i]) for i, feature in enumerate(FEATURES)},
-            **{f"best_{role}": np.ascontiguousarray(best.jets[:, i]) for i, role in enumerate(("w1", "w2", "b_had", "b_lep"))},
+            **{
+                f"best_{role}": np.ascontiguousarray(best.jets[:, i])
+                for i, role in enumerate(("w1", "w2", "b_had", "b_lep"))
+            },
         }
         write_parquet(ak.Array(columns), self.staged(self.output()))
         self.account(events_in=len(events), events_out=int(inside.sum()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import law
 
-from analysis.config import MODEL, VARIABLES, unknown
+from analysis.config import MODEL, VARIABLES, check_known
 from analysis.config.types import Variable
 from analysis.engine.task import AnalysisTask
 from analysis.tasks.build_model import TemplatesTask
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from analysis.stats.observation import Observation, ObservationKind
     from analysis.templates import Templates
 
-OBSERVATION_LABELS: Mapping[ObservationKind, str] = {"data": "Data", "pseudodata": "Pseudo-data", "asimov": "Asimov data"}
+OBSERVATION_LABELS: Mapping[ObservationKind, str] = {
+    "data": "Data",
+    "pseudodata": "Pseudo-data",
+    "asimov": "Asimov data",
+}
 
 
 class FiguresTask(AnalysisTask):
     """A task that draws figures, each as PDF and PNG."""
 
     exclude_index = True
-    preload = ("matplotlib.figure", "mplhep", "hist")
+    preload: ClassVar[tuple[str, ...]] = ("matplotlib.figure", "mplhep", "hist")
 
     def figure_names(self) -> list[str]:
         """Names of the figures."""
@@ -61,6 +65,10 @@ class VariablesTask(TemplatesTask):
         description="names of variables; default: empty, all that there are",
     )
 
+    def check(self) -> None:
+        """Look at the names."""
+        self.chosen_variables()
+
     def chosen_variables(self) -> list[Variable]:
         """The variables.
 
@@ -73,8 +81,7 @@ class VariablesTask(TemplatesTask):
             known = histogram_variables(self.campaign_inst)
         names = [v.name for v in known]
         for name in self.variables:
-            if name not in names:
-                raise unknown("variable", name, names, f"campaign {self.campaign}")
+            check_known("variable", name, names, f"campaign {self.campaign}")
         return [v for v in known if v.name in self.variables or not self.variables]
 
     def observe(self, templates: Templates) -> Observation:
@@ -82,5 +89,3 @@ class VariablesTask(TemplatesTask):
         from analysis.stats.observation import observe
 
         return observe(MODEL, templates, [v.name for v in self.chosen_variables()])
-
-

@@ -49,7 +49,9 @@ class FillHistograms(ReducedWorkflow, FoldsTask):
 
     def output(self) -> dict[str, law.LocalFileTarget]:
         """One histogram per variable, by name."""
-        return {v.name: self.local_target(f"{v.name}_{self.branch}.json") for v in histogram_variables(self.campaign_inst)}
+        return {
+            v.name: self.local_target(f"{v.name}_{self.branch}.json") for v in histogram_variables(self.campaign_inst)
+        }
 
     def run(self) -> None:
         """Fill variable by variable."""
@@ -89,7 +91,8 @@ class MergeHistograms(ReducedTask, FoldsTask):
 
     def requires(self) -> FillHistograms:
         """The histograms of all reduced files."""
-        return FillHistograms.req(self)
+        required: FillHistograms = FillHistograms.req(self)
+        return required
 
     def output(self) -> dict[str, law.LocalFileTarget]:
         """One histogram per variable, by name."""

@@ -24,7 +24,8 @@ class FitModel(TemplatesTask):
 
     def requires(self) -> BuildModel:
         """The workspace."""
-        return BuildModel.req(self)
+        required: BuildModel = BuildModel.req(self)
+        return required
 
     def output(self) -> law.LocalFileTarget:
         """Best-fit values, uncertainties and correlations as JSON."""

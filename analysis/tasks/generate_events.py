@@ -28,7 +28,5 @@ class GenerateEvents(DatasetWorkflow):
         from analysis.generator import write_nanoaod
 
         first = sum(file.entries or 0 for file in self.dataset_inst.files[: self.branch])
-        write_nanoaod(
-            self.staged(self.output()), self.dataset, self.branch_data, seed=self.seed, first_event=first
-        )
+        write_nanoaod(self.staged(self.output()), self.dataset, self.branch_data, seed=self.seed, first_event=first)
         self.account(events_out=self.branch_data)

@@ -11,7 +11,7 @@ import law
 import luigi
 
 from analysis.columnar.cutflow import Cutflow, add_cutflows
-from analysis.config import unknown
+from analysis.config import check_known
 from analysis.tasks.base import CampaignTask
 from analysis.tasks.figures import FiguresTask
 from analysis.tasks.reduce_events import ReducedTask
@@ -30,6 +30,10 @@ class PlotCutflow(CampaignTask, FiguresTask):
         """Version, campaign, task, data set."""
         return (*super().store_parts(), self.dataset or "all")
 
+    def check(self) -> None:
+        """Look at the name."""
+        self.dataset_names()
+
     def dataset_names(self) -> list[str]:
         """The data sets.
 
@@ -37,8 +41,8 @@ class PlotCutflow(CampaignTask, FiguresTask):
             ConfigurationError: for a data set that the campaign does not have.
         """
         names = list(self.campaign_inst.datasets)
-        if self.dataset and self.dataset not in names:
-            raise unknown("data set", self.dataset, names, f"campaign {self.campaign}")
+        if self.dataset:
+            check_known("data set", self.dataset, names, f"campaign {self.campaign}")
         return [self.dataset] if self.dataset else names
 
     def requires(self) -> dict[str, SelectEvents]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from analysis.config import MODEL
 from analysis.tasks.build_model import TemplatesTask
@@ -21,11 +21,12 @@ class PredictionTask(TemplatesTask):
     """A task that shows what the model predicts before and after the fit."""
 
     exclude_index = True
-    preload = ("cabinetry", "pyhf")
+    preload: ClassVar[tuple[str, ...]] = ("cabinetry", "pyhf")
 
     def requires(self) -> FitModel:
         """The fit."""
-        return FitModel.req(self)
+        required: FitModel = FitModel.req(self)
+        return required
 
     def predictions(self) -> dict[str, Prediction]:
         """Prediction before and after the fit."""

@@ -12,7 +12,8 @@ class PlotPulls(TemplatesTask, FiguresTask):
 
     def requires(self) -> FitModel:
         """The fit."""
-        return FitModel.req(self)
+        required: FitModel = FitModel.req(self)
+        return required
 
     def figure_names(self) -> list[str]:
         """Two figures."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import luigi
 
-from analysis.config import MODEL, PROCESSES, SHIFTS, unknown
+from analysis.config import MODEL, PROCESSES, SHIFTS, check_known
 from analysis.config.types import Systematic, Variable
-from analysis.tasks.fill_histograms import MergeHistograms
 from analysis.tasks.figures import FiguresTask, VariablesTask
+from analysis.tasks.fill_histograms import MergeHistograms
 
 
 class PlotShifts(VariablesTask, FiguresTask):
@@ -21,8 +21,7 @@ class PlotShifts(VariablesTask, FiguresTask):
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Check the process; the fitted variables are the default."""
-        if params["process"] not in PROCESSES:
-            raise unknown("process", params["process"], PROCESSES)
+        check_known("process", params["process"], PROCESSES)
         params["variables"] = tuple(params["variables"]) or tuple(region.variable for region in MODEL.regions)
         return dict(super().modify_param_values(params))
 

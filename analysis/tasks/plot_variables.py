@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.tasks.fill_histograms import MergeHistograms
 from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask, VariablesTask
+from analysis.tasks.fill_histograms import MergeHistograms
 
 
 class PlotVariables(VariablesTask, FiguresTask):

@@ -9,7 +9,7 @@ import law
 import luigi
 
 from analysis.columnar.producers import OBSERVABLES, PRODUCERS, produced_columns
-from analysis.config import unknown
+from analysis.config import check_known
 from analysis.tasks.base import ShiftTask
 from analysis.tasks.reduce_events import ReducedWorkflow, ReduceEvents
 
@@ -34,8 +34,7 @@ class ProduceColumns(ReducedShiftWorkflow):
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Check the group."""
-        if params["columns"] not in PRODUCERS:
-            raise unknown("group of columns", params["columns"], PRODUCERS)
+        check_known("group of columns", params["columns"], PRODUCERS)
         return dict(super().modify_param_values(params))
 
     def store_parts(self) -> tuple[str, ...]:

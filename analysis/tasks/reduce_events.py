@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import law
@@ -103,4 +104,4 @@ def even_groups(items: list[int], size: int) -> list[list[int]]:
     """
     n = max(1, -(-len(items) // max(1, size)))
     bounds = [round(i * len(items) / n) for i in range(n + 1)]
-    return [items[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [items[a:b] for a, b in pairwise(bounds)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SHIFTED_PROCESSES = ("ttbar", "wjets")
 """Processes whose shifts the report shows."""
 
-_VERSIONS = ("luigi", "law", "uproot", "awkward", "hist", "correctionlib", "xgboost-cpu", "pyhf", "cabinetry", "iminuit")
+_VERSIONS = ("luigi", "law", "uproot", "awkward", "hist", "correctionlib", "xgboost-cpu", "pyhf", "cabinetry")
 
 _FIT_CAPTIONS = {
     "pulls": "Nuisance parameters after the fit, in units of their uncertainty before it.",
@@ -101,8 +101,13 @@ class Report(TemplatesTask):
             headline=self._headline(),
             notices=tuple(f"Left out of the model: {text}" for text in required["fit"].dropped_systematics()),
             fit_facts=self._fit_facts(),
-            fit_figures=(*_figures(required["fitted"], _fit_captions(required["fitted"])), *_figures(required["pulls"], _FIT_CAPTIONS)),
-            distributions=_figures(required["variables"], {v.name: f"{v.name} in region {v.region}." for v in VARIABLES.values()}),
+            fit_figures=(
+                *_figures(required["fitted"], _fit_captions(required["fitted"])),
+                *_figures(required["pulls"], _FIT_CAPTIONS),
+            ),
+            distributions=_figures(
+                required["variables"], {v.name: f"{v.name} in region {v.region}." for v in VARIABLES.values()}
+            ),
             shifts=tuple(figure for task in shifts for figure in _figures(task, _shift_captions(task))),
             yields=tuple(required["yields"].tables().values()),
             cutflow_figures=_figures(cutflow, {"cutflow": "Events left after each step of the selection."}),
@@ -152,7 +157,8 @@ class Report(TemplatesTask):
     def _graph(self) -> TaskGraph:
         from analysis.plotting.graph import TaskGraph
 
-        families, edges = {self.get_task_family(): None}, {}
+        families: dict[str, None] = {self.get_task_family(): None}
+        edges: dict[tuple[str, str], None] = {}
         for task in _upstream(self):
             families[task.get_task_family()] = None
             for other in luigi.task.flatten(task.requires()):
@@ -182,7 +188,9 @@ def _figures(task: FiguresTask | None, captions: Mapping[str, str]) -> tuple[Rep
 
     if task is None:
         return ()
-    return tuple(ReportFigure(task.png(name).read_bytes(), captions[name], captions[name]) for name in task.figure_names())
+    return tuple(
+        ReportFigure(task.png(name).read_bytes(), captions[name], captions[name]) for name in task.figure_names()
+    )
 
 
 def _fit_captions(task: PlotFit) -> dict[str, str]:
@@ -195,7 +203,9 @@ def _fit_captions(task: PlotFit) -> dict[str, str]:
 
 
 def _shift_captions(task: PlotShifts) -> dict[str, str]:
-    return {name: f"{systematic}, {task.process}: {variable}." for name, variable, systematic in task.described_figures()}
+    return {
+        name: f"{systematic}, {task.process}: {variable}." for name, variable, systematic in task.described_figures()
+    }
 
 
 def _upstream(root: AnalysisTask) -> Iterator[Any]:

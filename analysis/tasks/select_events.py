@@ -80,6 +80,7 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
             sum_of_weights=cutflow.steps[0].sum_of_weights,
         )
 
+
 def chunk_steps(chunk: Chunk, entries: int, size: int) -> Iterator[tuple[int, tuple[int, int]]]:
     """Cut a chunk into ranges of at most ``size`` events.
 

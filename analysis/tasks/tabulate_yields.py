@@ -12,9 +12,9 @@ from analysis.tasks.fit_model import FitModel
 from analysis.tasks.plot_fit import PredictionTask
 
 if TYPE_CHECKING:
-    from analysis.plotting.tables import Table
+    from analysis.plotting.tables import Table, TableFormat
 
-FORMATS = ("txt", "tex", "html")
+FORMATS: tuple[TableFormat, ...] = ("txt", "tex", "html")
 
 
 class TabulateYields(PredictionTask):

@@ -93,6 +93,19 @@ def test_corner(generated: bool, label: str, simulation: bool, expected: tuple[s
     assert r"3.38 $\mathrm{fb^{-1}}$ (13 TeV)" in found
 
 
+@pytest.mark.parametrize("label", ["Open Data", "2015 Open Data", "a very long name of something preliminary"])
+def test_corner_does_not_overlap(label: str) -> None:
+    with cms_style():
+        figure, axes = single_panel()
+        label_corner(axes, Campaign("x", 3378.0, 13.0, label=label))
+        figure.draw_without_rendering()
+        boxes = [t.get_window_extent() for t in axes.texts]
+    experiment, status, luminosity = sorted(boxes, key=lambda box: box.x0)
+    assert experiment.x1 < status.x0
+    assert status.x1 < luminosity.x0
+    assert luminosity.x1 <= figure.bbox.x1
+
+
 def test_legend_covers_no_data() -> None:
     with cms_style():
         for scale in ("linear", "log"):
@@ -124,6 +137,8 @@ def test_legend_without_data_has_finite_limits() -> None:
         (900, 20.0, "GeV", "Events / 20 GeV"),
         (900, 0.24, "", "Events / 0.24"),
         (900, None, "GeV", "Events"),
+        (900, 1.0, "", "Events"),
+        (900, 1.0, "GeV", "Events / 1 GeV"),
         (250_000, 20.0, "GeV", "Thousand events / 20 GeV"),
     ],
 )

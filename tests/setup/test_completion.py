@@ -13,7 +13,7 @@ from analysis.completion.__main__ import completion_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Project
+    from tests.setup.conftest import Project
 
 PROMPT = "ready> "
 ESCAPES = re.compile(r"\x1b[\[(]?[?0-9;]*[A-Za-z]")

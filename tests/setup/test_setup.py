@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Project
+    from tests.setup.conftest import Project
 
 SHELLS = ["bash", "zsh"]
 SOURCE = 'source "$SETUP"'
@@ -27,7 +27,22 @@ def few_programs(tmp_path: Path) -> Path:
     """A PATH with what setup.sh itself calls, and no Python."""
     directory = tmp_path / "programs"
     directory.mkdir()
-    for name in "bash cat cut sha256sum df awk mkdir rm mv tail grep find env sort".split():
+    for name in (
+        "bash",
+        "cat",
+        "cut",
+        "sha256sum",
+        "df",
+        "awk",
+        "mkdir",
+        "rm",
+        "mv",
+        "tail",
+        "grep",
+        "find",
+        "env",
+        "sort",
+    ):
         program = shutil.which(name)
         assert program is not None
         (directory / name).symlink_to(program)
@@ -173,7 +188,12 @@ def test_builds_what_the_list_pins(project: Project, tmp_path: Path, installer: 
     if installer == "pip":
         project.environments.mkdir()
         (project.environments / ".uv").touch()  # in the way of an own uv
-    script = f'PATH="$FIRST:$PATH"; {SOURCE}; python -c "import six; print(six.__version__, six.__cached__)"; head -c 2 "$(command -v law)"'
+    script = f"""
+        PATH="$FIRST:$PATH"
+        {SOURCE}
+        python -c "import six; print(six.__version__, six.__cached__)"
+        head -c 2 "$(command -v law)"
+    """
     done = project.shell(script, FIRST=str(tmp_path / "bin"), PYTHONDONTWRITEBYTECODE="1")
     assert "creating the environment" in done.stderr
     version, compiled = done.stdout.splitlines()[0].split(" ", 1)
@@ -249,6 +269,14 @@ def test_index_is_renewed_only_after_an_edit(ready: Project) -> None:
     os.utime(tasks, ns=(first + 10**9, first + 10**9))
     ready.shell(SOURCE)
     assert "analysis.tasks:ScanParameter:" in index.read_text()
+
+
+def test_index_is_that_of_the_copy_whatever_the_directory(ready: Project, tmp_path: Path) -> None:
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "__init__.py").write_text("raise ValueError('of another repository')")
+    done = ready.shell(f'cd "{tmp_path}"; {SOURCE}')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "analysis.tasks:FitModel:" in (ready.path / ".law" / "index").read_text()
 
 
 def test_broken_tasks_do_not_lock_their_author_out(ready: Project) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,14 @@ from hypothesis import strategies as st
 from analysis.stats.binning import BinningError, rebin
 from analysis.templates import template_from_counts
 
+if TYPE_CHECKING:
+    from hist import Hist
+
+
+def variances(histogram: Hist[Any]) -> list[float]:
+    values: Any = histogram.variances(flow=True)
+    return list(values.tolist())
+
 
 def test_bins_are_merged_and_the_outside_is_dropped() -> None:
     histogram = template_from_counts("ht", np.arange(27.0), 2 * np.arange(27.0))
@@ -17,7 +26,7 @@ def test_bins_are_merged_and_the_outside_is_dropped() -> None:
     # bins of 20 GeV from 50: 110 is the lower edge of the fourth, whose content is 4
     assert merged.axes[0].edges.tolist() == [110, 150, 190, 550]
     assert merged.values(flow=True).tolist() == [0, 4 + 5, 6 + 7, sum(range(8, 26)), 0]
-    assert merged.variances(flow=True).tolist() == [0, 18, 26, 2 * sum(range(8, 26)), 0]
+    assert variances(merged) == [0, 18, 26, 2 * sum(range(8, 26)), 0]
 
 
 def test_own_edges_change_nothing_but_the_flow() -> None:

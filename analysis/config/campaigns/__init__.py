@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from analysis.config.errors import ConfigurationError, unknown
+from analysis.config.errors import ConfigurationError, check_known
 from analysis.config.processes import PROCESSES
 from analysis.config.shifts import SHIFTS
 from analysis.config.types import Campaign, Dataset, InputFile
@@ -46,7 +46,7 @@ def get_campaign(name: str, files_per_dataset: int = 0) -> Campaign:
         return _build(json.loads((_HERE / f"{name}.json").read_text()), name, _HERE, files_per_dataset)
     path = Path(name).expanduser()
     if path.suffix not in _FILE_SUFFIXES:
-        raise unknown("campaign", name, (*BUILTIN, "or the path of a YAML file"))
+        check_known("campaign", name, (*BUILTIN, "or the path of a YAML file"))
     content = _read(path)
     validate(content, str(path))
     campaign = _build(content, str(path), path.resolve().parent, files_per_dataset)
@@ -76,7 +76,7 @@ def validate(content: Any, where: str) -> None:
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
         allowed = error.schema["properties"]
         wrong = next(key for key in error.instance if key not in allowed)
-        raise unknown("key", str(wrong), allowed, f"{where} at {place}")
+        check_known("key", str(wrong), allowed, f"{where} at {place}")
     msg = f"{where} is not a valid campaign: at {place}, {error.message}. See docs/campaigns.md"
     raise ConfigurationError(msg)
 
@@ -107,15 +107,14 @@ def _dataset(name: str, entry: Mapping[str, Any], where: str, folder: Path, file
     process, shift = _process_and_shift(name)
     process, shift = entry.get("process", process), entry.get("shift", shift)
     sample_shifts = ["nominal", *(s.name for s in SHIFTS.values() if s.kind == "sample")]
-    if shift not in sample_shifts:
-        raise unknown("shift", shift, sample_shifts, f"{where} at datasets.{name}")
+    check_known("shift", shift, sample_shifts, f"{where} at datasets.{name}")
     if not is_data and "cross_section" not in entry:
         msg = f"{where}: data set {name!r} has no cross_section: give it in pb, or is_data: true for collision data"
         raise ConfigurationError(msg)
     listed = [_input_file(item, folder) for item in entry["files"]]
     repeated, times = Counter(f.path for f in listed).most_common(1)[0]
     if times > 1:
-        msg = f"{where}: data set {name!r} lists {repeated} {times} times: its events would count as often. List it once"
+        msg = f"{where}: data set {name!r} lists {repeated} {times} times: list it once"
         raise ConfigurationError(msg)
     kept = listed[: files_per_dataset or None]
     return Dataset(
