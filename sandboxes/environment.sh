@@ -86,17 +86,25 @@ find_uv() {
   fi
 }
 
+# The list names every package of the closure: --no-deps installs these versions and no others.
+install_with_uv() {
+  "$1" venv --quiet --clear --python "$2" "$3" &&
+    "$1" pip install --quiet --python "$3/bin/python" --no-deps --compile-bytecode -r "${list}"
+}
+
+install_with_pip() {
+  "$1" -m venv --clear "$2" && "$2/bin/python" -m pip install --quiet --no-deps --compile -r "${list}"
+}
+
 install() {
   local python=$1 directory=$2 uv
   uv=$(find_uv "${python}")
-  # The list names every package of the closure: --no-deps installs these versions and no others.
   if [[ -n "${uv}" ]]; then
-    "${uv}" venv --quiet --python "${python}" "${directory}" &&
-      "${uv}" pip install --quiet --python "${directory}/bin/python" --no-deps --compile-bytecode -r "${list}"
-  else
-    "${python}" -m venv "${directory}" &&
-      "${directory}/bin/python" -m pip install --quiet --no-deps --compile -r "${list}"
+    install_with_uv "${uv}" "${python}" "${directory}" && return
+    # behind a proxy that signs what it passes on, only the certificates of the system are good
+    UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true install_with_uv "${uv}" "${python}" "${directory}" && return
   fi
+  install_with_pip "${python}" "${directory}"
 }
 
 build() {

@@ -32,7 +32,7 @@ programs() {
 failed=()
 check() {
   step "$*"
-  "$@" || failed+=("$1")
+  "$@" || failed+=("$1 ${2:-}")
 }
 
 step "programs"
@@ -53,6 +53,6 @@ check lint-imports
 check pytest --no-skips "$@"
 
 if ((${#failed[@]} > 0)); then
-  printf '\ntests/run.sh: failed: %s\n' "${failed[*]}" >&2
+  printf '\ntests/run.sh: failed:'; printf ' [%s]' "${failed[@]}"; echo
   exit 1
 fi

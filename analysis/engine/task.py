@@ -6,12 +6,12 @@ import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import law
 import luigi
 
-from analysis.engine import log, progress
+from analysis.engine import chain, log, progress
 from analysis.engine.commit import Commit, committed
 from analysis.engine.completeness import Listing, is_complete
 from analysis.engine.errors import ParameterError
@@ -125,6 +125,21 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
     def complete_in(self, listing: Listing) -> bool:
         """Like :meth:`complete`, with a listing that many branches share."""
         return is_complete(self.manifest_path, self.store, [Path(t.path) for t in self.output_targets()], listing)
+
+    def run_chain(self, workers: int = 1) -> Self:
+        """Run this task and everything it requires; for scripts and notebooks.
+
+        Args:
+            workers: number of processes.
+
+        Returns:
+            The task itself, complete.
+
+        Raises:
+            AnalysisError: if a task fails.
+        """
+        chain.run_chain(self, workers)
+        return self
 
     def manifest(self) -> Manifest:
         """The manifest of a complete task."""

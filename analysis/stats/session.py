@@ -25,7 +25,7 @@ def quiet_numpy_backend() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     backend, optimizer = pyhf.get_backend()
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)  # pyhf logs failed fits, which raise anyway, with all their tables
     pyhf.set_backend("numpy")
     printed = io.StringIO()
     try:

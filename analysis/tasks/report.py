@@ -119,6 +119,7 @@ class Report(TemplatesTask):
         )
 
     def _headline(self) -> Headline:
+        from analysis.plotting.fit import poi_errors
         from analysis.plotting.report import Headline
 
         fit = self.requires()["fit"]
@@ -127,7 +128,7 @@ class Report(TemplatesTask):
         return Headline(
             MODEL.parameter_of_interest,
             fit.result().poi_value,
-            (fit.result().poi_error,),
+            poi_errors(fit.result()),
             f"Signal strength of top quark pair production relative to its predicted cross section, "
             f"fitted to {kind[fit.observation_kind()]} from {source}.",
         )
