@@ -32,12 +32,13 @@ __all__ = [
 
 
 def parameter_values() -> dict[str, list[str]]:
-    """Values that the shell completes, by parameter name."""
+    """Values that the shell completes, by parameter name; patterns stand for files."""
     datasets = dict.fromkeys(name for campaign in BUILTIN for name in get_campaign(campaign).datasets)
     return {
-        "campaign": list(BUILTIN),
+        "campaign": [*BUILTIN, "*.yaml", "*.yml", "*.json"],
+        "histograms": ["*.json"],
         "dataset": list(datasets),
-        "shift": list(SHIFTS),
+        "shift": [s.name for s in SHIFTS.values() if s.kind in {"nominal", "kinematic"}],
         "variable": list(VARIABLES),
         "variables": list(VARIABLES),
         "process": list(PROCESSES),

@@ -9,7 +9,6 @@ import law
 import luigi
 
 from analysis.columnar.producers import OBSERVABLES, PRODUCERS, produced_columns
-from analysis.config import check_known
 from analysis.tasks.base import ShiftTask
 from analysis.tasks.reduce_events import ReducedWorkflow, ReduceEvents
 
@@ -23,19 +22,14 @@ class ReducedShiftWorkflow(ReducedWorkflow, ShiftTask):
 class ProduceColumns(ReducedShiftWorkflow):
     """Compute one group of column functions on the reduced events. One branch per reduced file."""
 
-    columns = luigi.Parameter(
+    columns = luigi.ChoiceParameter(
+        choices=PRODUCERS,
         default=OBSERVABLES,
-        description=f"group of columns, one of {', '.join(PRODUCERS)}; default: {OBSERVABLES}",
+        description=f"group of columns; default: {OBSERVABLES}",
     )
 
     path_parameters = ReducedShiftWorkflow.path_parameters | {"columns"}
     preload = ("numpy", "awkward", "vector", "correctionlib", "pyarrow.parquet")
-
-    @classmethod
-    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
-        """Check the group."""
-        check_known("group of columns", params["columns"], PRODUCERS)
-        return dict(super().modify_param_values(params))
 
     def store_parts(self) -> tuple[str, ...]:
         """Version, campaign, task, data set, shift, group."""

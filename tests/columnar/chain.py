@@ -53,14 +53,15 @@ class Chain:
         return tuple(shift for shift in self.shifts if shift.kind != "weight")
 
     def reduce(self, path: Path, chunks: Sequence[tuple[int, int | None]] = ((0, None),)) -> tuple[ak.Array, Cutflow]:
-        """Select and reduce chunk by chunk, each time from a new table, as two tasks do."""
+        """Select and reduce chunk by chunk, with a new table for each, as two tasks do."""
         columns = reduced_columns(self.sample, self.campaign)
         parts, cutflows = [], []
         for number, chunk in enumerate(chunks):
-            selection = select(Table(NanoAODSource(str(path), *chunk)), self.sample, self.passes)
+            source = NanoAODSource(str(path), *chunk)
+            selection = select(Table(source), self.sample, self.passes)
             write_parquet(selection.selected, self.folder / f"selection_{number}.parquet")
             selected = ak.from_parquet(self.folder / f"selection_{number}.parquet")
-            parts.append(reduce(Table(NanoAODSource(str(path), *chunk)), selected, columns))
+            parts.append(reduce(Table(source), selected, columns))
             cutflows.append(selection.cutflow)
         events = ak.concatenate(parts)
         write_parquet(events, self.folder / "events.parquet")
@@ -104,5 +105,10 @@ def filled(
 
 
 def table(**columns: Any) -> Table:
-    """Table of columns in memory; a double underscore stands for the dot, ``Jet__pt=[[31.0]]``."""
-    return Table(ArraySource({name.replace("__", "."): values for name, values in columns.items()}))
+    """Table of columns in memory, real numbers in single precision as in NanoAOD; ``Jet__pt`` stands for ``Jet.pt``."""
+    return Table(ArraySource({name.replace("__", "."): _single(values) for name, values in columns.items()}))
+
+
+def _single(values: Any) -> ak.Array:
+    array = ak.Array(values)
+    return ak.values_astype(array, "float32") if "float64" in str(array.type) else array

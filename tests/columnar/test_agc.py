@@ -217,7 +217,8 @@ def test_every_event_of_collision_data_has_weight_one(test_data: Path, tmp_path:
     """Simulated events taken for data, because the real ones leave none in the regions."""
     data = dataset("SingleMuon", None, is_data=True)
     run = Chain(tmp_path, data, campaign(data))
-    view = run.histograms(nanoaod(test_data, "ttbar"))["trijet_mass"][{"shift": "nominal"}].view(flow=True)
+    histogram: Any = run.histograms(nanoaod(test_data, "ttbar"))["trijet_mass"]
+    view = histogram[{"shift": "nominal"}].view(flow=True)
     assert view["value"].sum() == view["variance"].sum() == 73
 
 
