@@ -161,7 +161,7 @@ def leaves(columns: Iterable[str], available: Collection[str] = ()) -> set[str]:
 
 def depends_on(column: str, others: Collection[str]) -> bool:
     """Whether a column is, or is made of, one of the others."""
-    return column in others or any(depends_on(parent, others) for parent in parents(column))
+    return not leaves([column], available=others).isdisjoint(others)
 
 
 def _place(function: Columns) -> str:

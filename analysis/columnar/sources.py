@@ -212,6 +212,8 @@ def summarize_file(path: str) -> FileSummary:
     if not entries:
         msg = f"{path} has no events: take it out of the campaign"
         raise InputFileError(msg)
+    if weights is not None:
+        _check_finite(weights, path, "genWeight", 0)
     sum_of_weights = float(entries) if weights is None else float(np.sum(weights, dtype=np.float64))
     return FileSummary(entries, sum_of_weights, uuid, columns)
 

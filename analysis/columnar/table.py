@@ -141,6 +141,7 @@ class Table:
             return self._source.read([column])
         function = producer(column)
         if function is not None:
+            leaves([column], self._source.available)  # a circle is named before it is entered
             return function.columns(self.records(function.uses))
         selected = selection_of(column)
         if selected is not None:

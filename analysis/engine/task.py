@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Self
 import law
 import luigi
 
-from analysis.engine import chain, log, progress
+from analysis.engine import chain, log, progress, scheduler
 from analysis.engine.commit import Commit, committed
 from analysis.engine.completeness import Listing, is_complete
 from analysis.engine.errors import ParameterError
@@ -186,3 +187,4 @@ def _prepare(task: Any) -> None:
 
 
 log.install()
+scheduler.prefer_named_scheduler(sys.argv)

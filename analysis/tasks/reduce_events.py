@@ -100,8 +100,8 @@ def even_groups(items: list[int], size: int) -> list[list[int]]:
 
     Examples:
         >>> even_groups([0, 1, 2, 3, 4], 4)
-        [[0, 1, 2], [3, 4]]
+        [[0, 1], [2, 3, 4]]
     """
     n = max(1, -(-len(items) // max(1, size)))
-    bounds = [round(i * len(items) / n) for i in range(n + 1)]
+    bounds = [i * len(items) // n for i in range(n + 1)]
     return [items[a:b] for a, b in pairwise(bounds)]

@@ -72,7 +72,7 @@ def test_resolution_is_normal_with_a_width_of_five_percent() -> None:
 @pytest.mark.parametrize("position", range(4))
 def test_b_tag_weight_of_one_jet(position: int, direction: str, sign: int) -> None:
     events = table(**selected([200.0, 20.0, 100.0, 50.0, 32.0], [40.0, 35.0], []))
-    factors = [[1.3, 1.15, 1.075, 1.048], [1.06, 1.0525, 1, 1], [1, 1, 1, 1]]
+    factors: list[list[float]] = [[1.3, 1.15, 1.075, 1.048], [1.06, 1.0525, 1, 1], [1, 1, 1, 1]]
     expected = [1 + sign * (event[position] - 1) for event in factors]
     np.testing.assert_allclose(events[f"weight_btag_var_{position}_{direction}"], expected, rtol=1e-12)
 

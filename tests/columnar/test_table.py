@@ -140,9 +140,7 @@ def test_reduction_by_hand(source: CountingSource) -> None:
     selected = select(events, sample, [NOMINAL, UP]).selected
     (event,) = reduce(Table(source), selected, reduced_columns(sample, campaign(sample))).to_list()
     assert event["event"] == 3
-    assert event["Jet"]["pt"] if isinstance(event["Jet"], dict) else [jet["pt"] for jet in event["Jet"]] == [
-        50, 45, 40, 35, 29.5
-    ]  # fmt: skip
+    assert [jet["pt"] for jet in event["Jet"]] == [50, 45, 40, 35, 29.5]
     assert [jet["index"] for jet in event["Jet"]] == [0, 1, 2, 3, 4]
     assert [electron["pt"] for electron in event["Electron"]] == [40]
     assert event["Muon"] == []

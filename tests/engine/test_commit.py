@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import law
+import luigi
+import pytest
+
+from analysis.engine.commit import store_errors
+from analysis.engine.errors import OutputError, StoreError
+from analysis.engine.task import AnalysisTask
+
+Action = Callable[[Any], None]
+
+
+class Write(AnalysisTask):
+    """Does what a test tells it to do."""
+
+    number = luigi.IntParameter(default=1)
+    action: Action
+
+    def output(self) -> dict[str, law.LocalFileTarget]:
+        return {"a": self.local_target("a.txt"), "b": self.local_target("b.txt")}
+
+    def run(self) -> None:
+        type(self).action(self)
+
+
+def write_both(task: Write) -> None:
+    task.staged(task.output()["a"]).write_text("first")
+    task.staged(task.output()["b"]).write_text("second")
+    task.account(events_in=5, events_out=3)
+
+
+def run(action: Action, **parameters: Any) -> Write:
+    Write.action = staticmethod(action)
+    task = Write(**parameters)
+    task.run()
+    return task
+
+
+def files(store: Path) -> set[str]:
+    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+
+
+def test_outputs_and_manifest_appear_together(store: Path) -> None:
+    task = run(write_both)
+    assert task.complete()
+    assert files(store) == {"v1/Write/a.txt", "v1/Write/b.txt", "v1/Write/manifests/task.json"}
+    manifest = task.manifest()
+    assert [(o.path, o.size) for o in manifest.outputs] == [("v1/Write/a.txt", 5), ("v1/Write/b.txt", 6)]
+    assert manifest.accounting == {"events_in": 5, "events_out": 3}
+    assert manifest.parameters == {"version": "v1", "number": "1"}
+    assert manifest.provenance["host"] == socket.gethostname()
+    assert manifest.resources["peak_memory_bytes"] > 1e6
+
+
+def test_parameter_that_is_not_default_is_a_folder(store: Path) -> None:
+    run(write_both, number=7)
+    assert "v1/Write/number_7/a.txt" in files(store)
+
+
+def test_missing_output_fails_and_keeps_nothing(store: Path) -> None:
+    with pytest.raises(OutputError, match=r"did not write .*b\.txt"):
+        run(lambda task: task.staged(task.output()["a"]).write_text("first"))
+    assert files(store) == set()
+    assert not Write().complete()
+
+
+def test_empty_output_fails(store: Path) -> None:
+    def write_nothing(task: Write) -> None:
+        write_both(task)
+        task.staged(task.output()["b"]).write_text("")
+
+    with pytest.raises(OutputError, match="zero bytes"):
+        run(write_nothing)
+    assert files(store) == set()
+
+
+def test_output_that_was_not_promised_fails(store: Path) -> None:
+    with pytest.raises(OutputError, match="does not name"):
+        run(lambda task: task.staged(task.local_target("c.txt")).write_text("x"))
+    assert files(store) == set()
+
+
+def test_exception_in_run_keeps_nothing(store: Path) -> None:
+    def fail(task: Write) -> None:
+        write_both(task)
+        msg = "in the middle"
+        raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        run(fail)
+    assert files(store) == set()
+
+
+def test_failed_rerun_withdraws_the_old_outputs(store: Path) -> None:
+    run(write_both)
+    with pytest.raises(OutputError):
+        run(lambda _task: None)
+    assert files(store) == set()
+
+
+def test_run_removes_what_a_dead_process_left(store: Path) -> None:
+    folder = store / "v1/Write"
+    folder.mkdir(parents=True)
+    process = os.fork()
+    if not process:
+        os._exit(0)
+    os.waitpid(process, 0)
+    dead = folder / f".a.txt.{socket.gethostname()}-{process}.part"
+    elsewhere = folder / ".a.txt.another.host-12.part"
+    dead.write_text("half")
+    elsewhere.write_text("half")
+    run(write_both)
+    assert not dead.exists()
+    assert elsewhere.exists()
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate", "manifest"])
+def test_damaged_outputs_are_not_complete(store: Path, damage: str) -> None:
+    task = run(write_both)
+    if damage == "delete":
+        (store / "v1/Write/a.txt").unlink()
+    elif damage == "truncate":
+        (store / "v1/Write/a.txt").write_text("fir")
+    else:
+        task.manifest_path.write_text("{")
+    assert not task.complete()
+    assert run(write_both).complete()
+
+
+def test_store_can_be_moved(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(write_both)
+    moved = store.with_name("moved")
+    store.rename(moved)
+    assert not Write().complete()
+    monkeypatch.setenv("ANALYSIS_STORE", str(moved))
+    assert Write().complete()
+
+
+@pytest.mark.usefixtures("store")
+def test_warnings_are_recorded_once() -> None:
+    def warn(task: Write) -> None:
+        for _ in range(3):
+            warnings.warn("careful", UserWarning, stacklevel=1)
+        write_both(task)
+
+    assert run(warn).manifest().warnings == ("UserWarning: careful",)
+
+
+@pytest.mark.usefixtures("store")
+def test_staging_outside_run_is_a_bug() -> None:
+    with pytest.raises(RuntimeError, match="only be called in run"):
+        Write().staged(Write().output()["a"])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(errno.ENOSPC, "free some space"), (errno.EACCES, "make it writable"), (errno.EIO, "another place")],
+)
+def test_errors_of_the_store_say_what_to_do(code: int, words: str) -> None:
+    with pytest.raises(StoreError, match=words), store_errors(Path("/store")):
+        raise OSError(code, os.strerror(code))
+
+
+@pytest.mark.usefixtures("store")
+def test_other_errors_in_run_are_not_blamed_on_the_store() -> None:
+    with pytest.raises(FileNotFoundError):
+        run(lambda _task: Path("/nowhere/at/all").unlink())
+
+
+def test_full_disk_is_named(store: Path) -> None:
+    def fill(task: Write) -> None:
+        task.staged(task.output()["a"]).write_text("first")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StoreError, match="free some space"):
+        run(fill)
+    assert files(store) == set()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import law
+import pytest
+
+from analysis.engine.errors import ParameterError
+from analysis.engine.workflow import AnalysisWorkflow
+
+
+class Square(AnalysisWorkflow):
+    """Squares of the first numbers."""
+
+    def create_branch_map(self) -> dict[int, int]:
+        return {i: i for i in range(20)}
+
+    def output(self) -> law.LocalFileTarget:
+        return self.local_target(f"square_{self.branch}.txt")
+
+    def run(self) -> None:
+        self.staged(self.output()).write_text(str(self.branch_data**2))
+
+
+def test_branches_commit_one_by_one(store: Path) -> None:
+    workflow = Square()
+    for branch in range(20):
+        assert not workflow.complete()
+        task = Square(branch=branch)
+        assert not task.complete()
+        task.run()
+        assert task.complete()
+        assert task.manifest().branch == branch
+    assert workflow.complete()
+    (store / "v1/Square/square_7.txt").unlink()
+    assert not workflow.complete()
+    assert Square(branch=6).complete()
+
+
+def test_state_of_all_branches_takes_two_listings(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for branch in range(20):
+        Square(branch=branch).run()
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def count(path: str) -> object:
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", count)
+    assert Square().complete()
+    assert sorted(listed) == [str(store / "v1/Square"), str(store / "v1/Square/manifests")]
+
+
+@pytest.mark.usefixtures("store")
+def test_branch_outside_the_range() -> None:
+    with pytest.raises(ParameterError, match="has no branch 20: its branches are 0 to 19"):
+        Square(branch=20).branch_data  # noqa: B018
+
+
+def test_unknown_workflow_type() -> None:
+    with pytest.raises(ParameterError, match="--workflow htcondorr does not exist"):
+        Square(workflow="htcondorr")
+
+
+def test_run_chain_returns_the_complete_task(store: Path) -> None:
+    assert Square().run_chain().complete()
+    assert (store / "v1/Square/square_3.txt").read_text() == "9"
