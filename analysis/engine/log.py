@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import ParameterException
+from luigi.rpc import RPCError
 
+from analysis.engine import progress
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
-_USER_ERRORS = (AnalysisError, ParameterException)
+_USER_ERRORS = (AnalysisError, ParameterException, RPCError)
 # luigi reports errors of complete() and requires() as text
 _SCHEDULING = re.compile(
     r"Will not run (?P<task>\w+)\(.*\n(?:[\w.]+\.)?(?P<error>\w+): (?P<sentence>[^\n]+)\s*\Z", re.DOTALL
@@ -56,6 +58,7 @@ def remember_root(task: AnalysisTask) -> None:
     if _root_task is None and parser is not None and parser.known_args.root_task == task.get_task_family():
         task.check()
         _root_task = task
+        progress.start()
 
 
 def _print_result() -> None:

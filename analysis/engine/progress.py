@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -17,26 +17,28 @@ if TYPE_CHECKING:
 _bars: Bars | None = None
 
 
+def start() -> None:
+    """Draw bars from now on if there is a terminal; called in the main process, before workers are forked."""
+    global _bars  # noqa: PLW0603
+    if _bars is None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        _bars = Bars()
+
+
+def expect(family: str, branches: int) -> None:
+    """Say how many branches of a task are going to run; called in any process."""
+    if _bars is not None and branches:
+        _bars.send(family, expected=branches)
+
+
 def report(family: str, title: str, manifest: Manifest) -> None:
-    """Say that a task is done; called in the process that ran it."""
+    """Say that a task or branch is done; called in the process that ran it."""
     if _bars is not None:
-        _bars.done(family)
+        _bars.send(family, done=1)
         return
     seconds = manifest.resources.get("wall_seconds", 0.0)
     events = manifest.accounting.get("events_out")
     text = f"{title}: done in {seconds:.1f} s" + (f", {int(events):,} events" if events is not None else "")
     print(text, file=sys.stderr, flush=True)
-
-
-def announce(task: Any) -> None:
-    """Say that a task has work to do; called in the main process, before that task runs."""
-    global _bars  # noqa: PLW0603
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        return
-    if _bars is None:
-        _bars = Bars()
-    is_workflow = hasattr(task, "is_workflow") and task.is_workflow()
-    _bars.expect(task.get_task_family(), len(task.branch_map) if is_workflow else int(task.branch_number is None))
 
 
 class Bars:
@@ -46,28 +48,21 @@ class Bars:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress: Progress = Progress(*columns, console=Console(stderr=True))
         self._ids: dict[str, TaskID] = {}
-        self._queue: multiprocessing.SimpleQueue[str | None] = multiprocessing.SimpleQueue()
+        self._expected: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._queue: multiprocessing.SimpleQueue[tuple[str, int, int] | None] = multiprocessing.SimpleQueue()
         self._owner = os.getpid()
         self._progress.start()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         atexit.register(self.close)
 
-    def expect(self, family: str, number: int) -> None:
-        """Raise the number of expected branches of a task family."""
-        if not number:
-            return
-        if family not in self._ids:
-            self._ids[family] = self._progress.add_task(family, total=0)
-        bar = next(t for t in self._progress.tasks if t.id == self._ids[family])
-        self._progress.update(bar.id, total=(bar.total or 0) + number)
-
-    def done(self, family: str) -> None:
-        """Count one branch, from any process."""
-        self._queue.put(family)
+    def send(self, family: str, expected: int = 0, done: int = 0) -> None:
+        """Count branches that will run, or that are done."""
+        self._queue.put((family, expected, done))
 
     def close(self) -> None:
         """Draw the last state and give the terminal back."""
@@ -77,6 +72,11 @@ class Bars:
             self._progress.stop()
 
     def _read(self) -> None:
-        while (family := self._queue.get()) is not None:
-            if family in self._ids:
-                self._progress.advance(self._ids[family])
+        while (message := self._queue.get()) is not None:
+            family, expected, done = message
+            if family not in self._ids:
+                self._ids[family] = self._progress.add_task(family, total=0)
+            self._expected[family] = self._expected.get(family, 0) + expected
+            self._done[family] = self._done.get(family, 0) + done
+            total = max(self._expected[family], self._done[family])
+            self._progress.update(self._ids[family], total=total, completed=self._done[family])

@@ -176,14 +176,11 @@ def _path_part(value: object) -> str:
     return "".join(c if c.isalnum() or c in "._-+" else "_" for c in str(value))
 
 
-@AnalysisTask.event_handler(luigi.Event.DEPENDENCY_MISSING)  # type: ignore[untyped-decorator]
-def _prepare(task: Any) -> None:
-    """Before anything runs, in the main process: load modules once, and announce the work."""
-    if not isinstance(task, AnalysisTask):
-        return
-    for module in task.preload:
+@AnalysisTask.event_handler(luigi.Event.DEPENDENCY_DISCOVERED)  # type: ignore[untyped-decorator]
+def _preload(task: Any, _dependency: Any) -> None:
+    """Load what a task imports once, in the main process: worker processes are forked from it."""
+    for module in getattr(task, "preload", ()):
         importlib.import_module(module)
-    progress.announce(task)
 
 
 log.install()

@@ -6,6 +6,7 @@ from typing import Any
 
 import law
 
+from analysis.engine import progress
 from analysis.engine.completeness import Listing
 from analysis.engine.errors import ParameterError
 from analysis.engine.task import AnalysisTask
@@ -45,6 +46,12 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
         """Whether all branches are complete, from one listing of each folder."""
         listing = Listing()
         return all(task.complete_in(listing) for task in self.get_branch_tasks().values())
+
+    def local_workflow_pre_run(self) -> None:
+        """Announce the branches that are going to run."""
+        listing = Listing()
+        missing = sum(not task.complete_in(listing) for task in self.get_branch_tasks().values())
+        progress.expect(self.get_task_family(), missing)
 
     def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
         """Branches with their data.

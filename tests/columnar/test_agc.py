@@ -117,6 +117,26 @@ def test_cutflow_of_real_events(ttbar: Chain, test_data: Path, tmp_path: Path) -
     ]
 
 
+def test_chunks_of_a_file_add_up_to_the_file(ttbar: Chain, test_data: Path, tmp_path: Path) -> None:
+    path = nanoaod(test_data, "ttbar")
+    events, cutflow = replace(ttbar, folder=tmp_path).reduce(path, chunks=[(0, 137), (137, 500), (500, None)])
+    assert events.to_list() == ak.from_parquet(ttbar.folder / "events.parquet").to_list()
+    assert [step.events for step in cutflow.steps] == [1000, 190, 113, 108, 35, 73]
+
+
+def test_no_selected_event_is_no_error(test_data: Path, tmp_path: Path) -> None:
+    """The Drell-Yan events taken for ttbar, so that all stages run, those of machine learning too."""
+    sample = dataset("ttbar")
+    run = Chain(tmp_path, sample, campaign(sample, machine_learning=True))
+    events, _ = run.reduce(nanoaod(test_data, "Drell-Yan"))
+    assert len(events) == len(run.training()["training_target"]) == 0
+    assert feature_blocks(run.events().records(FEATURE_COLUMNS)) == []
+    tables, weights = run.produce()
+    assert {name: len(table["ht"]) for name, table in tables.items()} == dict.fromkeys(agc.KINEMATIC, 0)
+    assert weights is not None
+    assert len(weights["weight_btag_var_0_up"]) == 0
+
+
 @pytest.mark.parametrize("shift", ["pt_scale_up", "pt_res_up"])
 @pytest.mark.parametrize("variable", ["ht", "trijet_mass"])
 def test_kinematic_shifts_move_the_real_events(histograms: Any, variable: str, shift: str) -> None:

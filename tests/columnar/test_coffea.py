@@ -15,7 +15,7 @@ from analysis.columnar.partons import jet_parton
 from analysis.columnar.sources import NanoAODSource
 from analysis.columnar.table import Table
 
-pytestmark = pytest.mark.filterwarnings("ignore:Branch Photon_mass already exists:RuntimeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:coffea.nanoevents")
 
 
 @pytest.fixture(scope="module")

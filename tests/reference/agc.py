@@ -202,9 +202,9 @@ def features(event: Event, max_jets: int = 6, shift: str = "nominal") -> Iterato
 def parton_labels(event: Event) -> list[int]:
     """Label of each jet: 24 from a W, 6 and -6 the b beside a hadronic and a leptonic W, 100 for all others."""
     quarks = [
-        (event["GenPart_eta"][i], event["GenPart_phi"][i], _quark_label(event, i))
+        (event["GenPart_eta"][i], event["GenPart_phi"][i], quark_label(event, i))
         for i in range(len(event["GenPart_pdgId"]))
-        if _is_quark_of_top_or_w(event, i)
+        if is_quark_of_top_or_w(event, i)
     ]
     labels = []
     for eta, phi in zip(event["Jet_eta"], event["Jet_phi"], strict=True):
@@ -234,14 +234,16 @@ def distinct_parent(event: Event, i: int) -> int:
     return mother
 
 
-def _is_quark_of_top_or_w(event: Event, i: int) -> bool:
+def is_quark_of_top_or_w(event: Event, i: int) -> bool:
+    """Whether a particle is a quark, as it leaves the decay of a top or W."""
     parent = distinct_parent(event, i)
     last_copy = event["GenPart_statusFlags"][i] & (1 << 13)
     is_quark = 1 <= abs(event["GenPart_pdgId"][i]) <= 6
     return bool(is_quark and last_copy and parent >= 0 and abs(event["GenPart_pdgId"][parent]) in (6, 24))
 
 
-def _quark_label(event: Event, i: int) -> int:
+def quark_label(event: Event, i: int) -> int:
+    """Label of the jets that such a quark makes."""
     parent = distinct_parent(event, i)
     everything = range(len(event["GenPart_pdgId"]))
     children = [k for k in everything if distinct_parent(event, k) == parent]
