@@ -23,11 +23,11 @@ class TrainingError(AnalysisError):
 class Hyperparameters:
     """Settings of the boosted decision trees, in xgboost's words."""
 
-    n_estimators: int = 150
-    max_depth: int = 5
-    learning_rate: float = 0.15
-    min_child_weight: float = 5.0
-    reg_lambda: float = 1.0
+    n_estimators: int = 100
+    max_depth: int = 4
+    learning_rate: float = 0.1
+    min_child_weight: float = 10.0
+    reg_lambda: float = 10.0
     gamma: float = 0.0
 
 

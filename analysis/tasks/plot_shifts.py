@@ -20,10 +20,14 @@ class PlotShifts(VariablesTask, FiguresTask):
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
-        """Check the process; the fitted variables are the default."""
+        """Check the process."""
         check_known("process", params["process"], PROCESSES)
-        params["variables"] = tuple(params["variables"]) or tuple(region.variable for region in MODEL.regions)
         return dict(super().modify_param_values(params))
+
+    def chosen_variables(self) -> list[Variable]:
+        """The variables; the fitted ones by default."""
+        fitted = {region.variable for region in MODEL.regions}
+        return [v for v in super().chosen_variables() if self.variables or v.name in fitted]
 
     def requires(self) -> dict[str, MergeHistograms]:
         """The histograms."""
