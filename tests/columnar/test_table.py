@@ -94,6 +94,13 @@ def test_prefetch_reads_leaves_in_one_call(source: CountingSource) -> None:
     assert len(source.calls) == 1
 
 
+def test_prefetch_reads_nothing_twice(source: CountingSource) -> None:
+    events = Table(source)
+    events.prefetch(["n_jets"])
+    events.prefetch(["ht", "trijet_mass"])
+    assert source.calls == [["Jet.eta", "Jet.jetId", "Jet.pt"], ["Jet.btagCSVV2", "Jet.mass", "Jet.phi"]]
+
+
 def test_selection_reads_leptons_before_jets_and_each_column_once(source: CountingSource) -> None:
     sample = dataset("ttbar")
     select(Table(source), sample, kinematic_shifts(sample))

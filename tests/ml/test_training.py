@@ -16,7 +16,9 @@ from analysis.ml.training import Hyperparameters, TrainingCurve, TrainingError, 
 from tests.ml.sample import PROBE, SMALL, permuted, separable_sample
 
 
-def test_training_does_not_depend_on_the_order_of_events() -> None:
+@pytest.mark.parametrize("largest", [60, 20_000])
+def test_training_does_not_depend_on_the_order_of_events(monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
+    monkeypatch.setattr(training, "MAX_EVENTS", largest)
     sample = separable_sample(200)
     model, curve = train_fold(sample, 1, 3, SMALL)
     for seed in range(3):

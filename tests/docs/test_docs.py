@@ -1,0 +1,200 @@
+"""What README and docs say is true: links, commands, campaigns."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import analysis.tasks
+from analysis.columnar.column import leaves
+from analysis.columnar.producers import reduced_columns
+from analysis.config import PROCESSES, SHIFTS, VARIABLES, ConfigurationError, check_known, get_campaign
+from analysis.config.campaigns import BUILTIN, validate
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+SOURCES = [*PAGES, REPOSITORY / "docs" / "analysis.ipynb"]
+RUN_OPTIONS = {"--workers", "--local-scheduler", "--scheduler-host", "--scheduler-port"}
+MADE_IN_THE_TUTORIAL = ("lepton_eta", "st")
+MISSPELT = "ttbra"
+"""Stands in the docs for a mistake."""
+
+CAMPAIGNS = (REPOSITORY / "docs" / "campaigns.md").read_text()
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def code_lines(page: Path) -> list[str]:
+    """Lines of indented and fenced blocks, and code within lines."""
+    text = page.read_text()
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+    inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+    return [*"\n".join(fenced).splitlines(), *indented, *inline]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Arguments of each ``law run`` with a task."""
+    found = []
+    for line in code_lines(page):
+        for command in re.findall(r"\blaw run ([A-Z]\w+[^&;|]*)", line):
+            arguments = shlex.split(command, comments=True)
+            found.append([argument for argument in arguments if not argument.startswith(("<", "["))])
+    return found
+
+
+ALL_COMMANDS = [(name(page), command) for page in PAGES for command in commands(page)]
+
+
+def fenced(language: str, text: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_there_is_something_to_test() -> None:
+    assert {"README.md", "docs/tutorial.md", "docs/campaigns.md"} <= {page for page, _ in ALL_COMMANDS}
+    assert len(ALL_COMMANDS) > 25
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target or target.startswith("#"):
+            continue
+        assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_named_paths_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:analysis|tests|docs|sandboxes)/[\w./]+)`", page.read_text()):
+        assert (REPOSITORY / path).exists(), path
+
+
+def options_of(arguments: list[str]) -> dict[str, str]:
+    """Value of each option; empty for the last one if it has none."""
+    return {option: value for option, value in pairwise([*arguments, ""]) if option.startswith("--")}
+
+
+@pytest.mark.parametrize(("page", "command"), ALL_COMMANDS, ids=lambda x: x if isinstance(x, str) else " ".join(x))
+def test_commands_are_tasks_with_these_parameters(page: str, command: list[str]) -> None:
+    family, *arguments = command
+    assert family in analysis.tasks.__all__, f"{page}: there is no task {family}"
+    task: Any = getattr(analysis.tasks, family)
+    options = options_of(arguments)
+    known = {f"--{parameter.replace('_', '-')}" for parameter, _ in task.get_params()} | RUN_OPTIONS
+    assert options.keys() <= known
+    assert set(options.get("--variables", "ht").split(",")) <= {*VARIABLES, *MADE_IN_THE_TUTORIAL}
+    assert options.get("--shift", "nominal") in SHIFTS
+    assert options.get("--process", "ttbar") in PROCESSES
+
+    campaign, dataset = options.get("--campaign", "demo"), options.get("--dataset", "ttbar")
+    if campaign.endswith(".yaml"):
+        return
+    assert campaign in BUILTIN
+    datasets = get_campaign(campaign).datasets
+    if dataset != MISSPELT:
+        assert dataset in datasets
+        assert int(options.get("--branch", 0)) < len(datasets[dataset].files)
+
+
+@pytest.mark.parametrize("family", sorted(analysis.tasks.__all__))
+def test_every_task_is_in_the_architecture(family: str) -> None:
+    assert f"`{family}`" in (REPOSITORY / "docs" / "architecture.md").read_text()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name)
+def test_no_paths_of_a_machine(source: Path) -> None:
+    assert not re.findall(r"(?<![\w.>])/(?:work|tmp|home|root|Users|nfs|afs)/[\w/.-]*", source.read_text())
+
+
+@pytest.mark.parametrize("text", fenced("yaml", CAMPAIGNS), ids=lambda text: yaml.safe_load(text)["name"])
+def test_campaign_examples_are_valid(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    campaign = get_campaign(str(path))
+    assert campaign.name.startswith(yaml.safe_load(text)["name"])
+    assert all(dataset.is_data or dataset.process in PROCESSES for dataset in campaign.datasets.values())
+
+
+def test_the_long_campaign_example_says_what_its_comments_say(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(fenced("yaml", CAMPAIGNS)[0])
+    datasets = get_campaign(str(path)).datasets
+    assert (datasets["ttbar_ME_var"].process, datasets["ttbar_ME_var"].shift) == ("ttbar", "ME_var")
+    assert (datasets["ttbar_herwig"].process, datasets["ttbar_herwig"].shift) == ("ttbar", "PS_var")
+    assert datasets["ttbar"].files[1].entries == 120_000
+    assert datasets["ttbar"].files[0].path == str(tmp_path / "ttbar" / "nano_1.root")
+    assert datasets["wjets"].files[0].path == "root://host.example.org//store/wjets/nano_1.root"
+
+
+def test_every_key_of_the_schema_is_documented() -> None:
+    with pytest.raises(ConfigurationError) as top:
+        validate({"name": "x", "luminosity": 1, "datasets": {"a": {"files": ["x"]}}, "?": 0}, "my.yaml")
+    with pytest.raises(ConfigurationError) as inner:
+        validate({"name": "x", "luminosity": 1, "datasets": {"a": {"files": ["x"], "?": 0}}}, "my.yaml")
+    for error in (top, inner):
+        for key in str(error.value).partition("Known are ")[2].split(", "):
+            assert f"\n| `{key}` |" in CAMPAIGNS, key
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"files": ["nano.root"], "crosssection": 1}, "crosssection"),
+        ({"files": ["nano.root"], "cross_section": 1, "shift": "ME_vra"}, "ME_vra"),
+        ({"files": ["nano.root"]}, "has no cross_section"),
+        ({"files": ["/data/nano.root", "/data/nano.root"], "cross_section": 1}, "2 times"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_documented_mistakes_are_answered_as_documented(
+    content: dict[str, Any], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text(yaml.safe_dump({"name": "x", "luminosity": 1, "datasets": {"ttbar": content}}))
+    with pytest.raises(ConfigurationError, match=key) as error:
+        get_campaign("my.yaml")
+    assert f"    ConfigurationError: {error.value}\n" in CAMPAIGNS
+
+
+def test_documented_mistake_on_the_command_line() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        get_campaign("agc_2105")
+    assert f"    ConfigurationError: {error.value}\n" in CAMPAIGNS
+    with pytest.raises(ConfigurationError) as error:
+        check_known("data set", "ttbra", ["ttbar"], "campaign my.yaml")
+    assert f"    ConfigurationError: {error.value}\n" in CAMPAIGNS
+
+
+def test_documented_columns_are_the_ones_that_are_read() -> None:
+    section = CAMPAIGNS.partition("## Files")[2].partition("URLs")[0]
+    documented: set[str] = set()
+    collection = ""
+    for word in re.findall(r"`(\w+)`", section.partition("columns that are read:")[2]):
+        if word.endswith("_"):
+            collection = word
+        elif word[0].isupper():
+            documented.add(word)
+        elif word not in {"machine_learning", "ttbar", "genWeight"}:
+            documented.add(collection + word)
+    campaign = get_campaign("demo")
+    needed = leaves(leaves(reduced_columns(campaign.datasets["ttbar"], campaign)))
+    assert documented == {column.replace(".", "_") for column in needed}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_examples_are_python(page: Path) -> None:
+    for text in fenced("python", page.read_text()):
+        ast.parse(text)
+
+
+def test_image_is_small() -> None:
+    assert all(path.stat().st_size < 60_000 for path in (REPOSITORY / "docs" / "images").iterdir())
