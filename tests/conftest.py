@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+
+from tests.chain import Law
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +27,21 @@ def test_data() -> Path:
     if not DATA.is_dir():
         pytest.skip(NO_DATA)
     return DATA
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Law, subprocess.CompletedProcess[str]]:
+    """The finished ``Report`` of the generated campaign, and what the run said."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "law_home").mkdir()
+    law = Law(folder / "store", folder / "law_home")
+    return law, law.succeed("Report", "--workers", "2")
+
+
+@pytest.fixture(scope="session")
+def demo_store(demo: tuple[Law, subprocess.CompletedProcess[str]]) -> Path:
+    """Store with a finished ``Report`` of the campaign ``demo``."""
+    return demo[0].store
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

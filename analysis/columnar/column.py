@@ -33,6 +33,11 @@ class ColumnFunction:
         """Apply the function; any awkward array with the right fields will do, coffea's ``NanoEvents`` included."""
         return self.function(events)
 
+    @property
+    def name(self) -> str:
+        """Module and name of the function."""
+        return _place(self.function)
+
     def columns(self, events: ak.Array) -> dict[str, ak.Array]:
         """Produced columns by name."""
         result = self.function(events)
@@ -68,6 +73,7 @@ def column_function(uses: Collection[str], produces: Collection[str]) -> Callabl
     Examples:
         >>> @column_function(uses={"Jet.pt"}, produces={"doc_leading_pt"})
         ... def leading_pt(events):
+        ...     "Largest transverse momentum."
         ...     return events.Jet.pt[:, 0]
         >>> sorted(leading_pt.uses)
         ['Jet.pt']

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.columnar.column import column_function
+from analysis.columnar.errors import InputFileError
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -21,6 +22,7 @@ W_JET, HADRONIC_B, LEPTONIC_B, UNMATCHED = 24, 6, -6, 100
 """Labels of a jet: from a W boson, the b quark beside a hadronic W, the one beside a leptonic W, none of these."""
 
 _MATCHING_RADIUS = 0.4
+_LONGEST_CHAIN = 1000  # copies of one particle; real records have some ten
 _IS_LAST_COPY = 1 << 13
 _W, _TOP = 24, 6
 
@@ -72,15 +74,22 @@ def distinct_parents(pdg: IntArray, mother: IntArray) -> IntArray:
     Returns:
         Index of the ancestor, -1 if there is none.
 
+    Raises:
+        InputFileError: if a particle descends from itself.
+
     Examples:
         >>> import numpy as np
         >>> distinct_parents(np.array([6, 6, 24, 5]), np.array([-1, 0, 1, 1])).tolist()
         [-1, -1, 1, 1]
     """
     parent = mother.copy()
-    while (same := (parent >= 0) & (pdg[parent] == pdg)).any():
+    for _ in range(_LONGEST_CHAIN):
+        same = (parent >= 0) & (pdg[parent] == pdg)
+        if not same.any():
+            return parent
         parent[same] = mother[parent[same]]
-    return parent
+    msg = "a generator particle descends from itself: GenPart_genPartIdxMother is damaged, take the file out"
+    raise InputFileError(msg)
 
 
 def quark_labels(pdg: IntArray, parent: IntArray) -> IntArray:

@@ -58,7 +58,7 @@ def select(events: Table, dataset: Dataset, shifts: Sequence[Shift]) -> Selectio
         events.prefetch([step.column])
         mask = mask & ak.to_numpy(events[step.column])
         cutflow.append(CutflowStep(step.label, int(mask.sum()), float(weights[mask].sum())))
-    events.prefetch(step.column for step in SELECTION[n_common:])
+    events.prefetch([*(s.column for s in SELECTION[n_common:]), *(new for s in shifts for _, new in s.replaces)])
     common, common_weights, entry = events.filter(mask), weights[mask], np.flatnonzero(mask)
 
     passes: dict[str, np.ndarray] = {}

@@ -232,6 +232,11 @@ def _open_tree(path: str) -> Iterator[Any]:
             found = ", ".join(file.keys(cycle=False)) or "nothing"
             msg = f"{path} holds no {TREE} tree (it holds {found}): take it out of the campaign, it is not NanoAOD"
             raise InputFileError(msg)
+        end = int(file.file.fEND)
+        size = Path(path).stat().st_size if "://" not in path else end
+        if size < end:
+            msg = f"{path} is truncated, it has {size} of {end} bytes: restore the file, then rerun"
+            raise InputFileError(msg)
         yield file[TREE]
 
 
@@ -244,7 +249,9 @@ def _reading(path: str) -> Iterator[None]:
     # a damaged file makes the reader fail in any way there is: wrong keys, lengths, magic numbers, decompression
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        msg = f"{path} cannot be read, it is damaged, truncated or not ROOT ({reason}): restore the file, then rerun"
+        advice = "check the network, the server and the path" if "://" in path else "restore the file"
+        damage = "" if "://" in path else ", it is damaged, truncated or not ROOT"
+        msg = f"{path} cannot be read{damage} ({reason}): {advice}, then rerun"
         raise InputFileError(msg) from error
 
 

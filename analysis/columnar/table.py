@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from analysis.columnar import functions  # noqa: F401  (registers the column functions)
-from analysis.columnar.column import depends_on, leaves, producer, selection_of
+from analysis.columnar.column import ColumnFunction, depends_on, leaves, producer, selection_of
+from analysis.columnar.errors import ColumnError
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -110,6 +111,18 @@ class Table:
             fields[collection] = ak.zip(members, with_name="Momentum4D" if is_vector else None)
         return ak.zip(fields, depth_limit=1)
 
+    def _apply(self, function: ColumnFunction) -> Mapping[str, ak.Array]:
+        try:
+            return function.columns(self.records(function.uses))
+        except AttributeError as error:  # awkward's way to say that there is no such field
+            if "no field named" not in str(error):
+                raise
+            msg = (
+                f"column function {function.name} reads a column that its uses does not declare ({error}): "
+                f"declared are {', '.join(sorted(function.uses))}"
+            )
+            raise ColumnError(msg) from error
+
     def _child(self) -> Table:
         child = Table.__new__(Table)
         child._source, child._length, child._parent = self._source, self._length, self
@@ -142,7 +155,7 @@ class Table:
         function = producer(column)
         if function is not None:
             leaves([column], self._source.available)  # a circle is named before it is entered
-            return function.columns(self.records(function.uses))
+            return self._apply(function)
         selected = selection_of(column)
         if selected is not None:
             selection, source_column = selected

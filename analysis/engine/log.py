@@ -24,6 +24,7 @@ _USER_ERRORS = (AnalysisError, ParameterException, RPCError)
 _SCHEDULING = re.compile(
     r"Will not run (?P<task>\w+)\(.*\n(?:[\w.]+\.)?(?P<error>\w+): (?P<sentence>[^\n]+)\s*\Z", re.DOTALL
 )
+_failed = False
 _root_task: AnalysisTask | None = None
 
 
@@ -32,7 +33,11 @@ class OneSentence(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record; never drops one."""
+        global _failed  # noqa: PLW0603
+        _failed = _failed or record.levelno >= logging.ERROR
         error = record.exc_info[1] if record.exc_info else None
+        if record.levelno == logging.WARNING:  # such as each attempt to reach the scheduler
+            record.exc_info = None
         if isinstance(error, _USER_ERRORS):
             failed = [a for a in record.args or () if isinstance(a, luigi.Task)] if record.args else []
             where = f"{_title(failed[0])}: " if failed else ""
@@ -55,14 +60,15 @@ def remember_root(task: AnalysisTask) -> None:
     """Note the task that the command line asks for: the first one of its family."""
     global _root_task  # noqa: PLW0603
     parser = CmdlineParser.get_instance()
-    if _root_task is None and parser is not None and parser.known_args.root_task == task.get_task_family():
+    asks = any(getattr(task, name) for name in task.interactive_params)
+    if _root_task is None and not asks and parser is not None and parser.known_args.root_task == task.get_task_family():
         task.check()
         _root_task = task
         progress.start()
 
 
 def _print_result() -> None:
-    if _root_task is None:
+    if _root_task is None or _failed:
         return
     try:
         lines = list(_root_task.result_lines()) if _root_task.complete() else []

@@ -6,7 +6,7 @@ from typing import Any
 
 import luigi
 
-from analysis.config import NOMINAL, SHIFTS, check_known, get_campaign, kinematic_shifts
+from analysis.config import NOMINAL, SHIFTS, ConfigurationError, check_known, get_campaign, kinematic_shifts
 from analysis.config.types import Campaign, Dataset, Shift
 from analysis.engine.task import AnalysisTask
 from analysis.engine.workflow import AnalysisWorkflow
@@ -109,6 +109,9 @@ class ShiftTask(ChunkedTask):
         params = dict(super().modify_param_values(params))
         dataset = get_campaign(params["campaign"], params["files_per_dataset"]).datasets[params["dataset"]]
         allowed = [s.name for s in kinematic_shifts(dataset)]
+        if params["shift"] in SHIFTS and SHIFTS[params["shift"]].kind == "weight":
+            msg = f"{params['shift']} is a weight shift: it shares the columns of the nominal, use --shift nominal"
+            raise ConfigurationError(msg)
         check_known("kinematic shift", params["shift"], allowed, f"data set {dataset.name}")
         return params
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import law
 import luigi
 
+from analysis.config import ConfigurationError, get_campaign
 from analysis.tasks.base import DatasetWorkflow
 
 
@@ -14,6 +17,14 @@ class GenerateEvents(DatasetWorkflow):
     seed = luigi.IntParameter(default=1, description="seed of the generator; default: 1")
 
     preload = ("numpy", "awkward", "uproot")
+
+    @classmethod
+    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Check that the campaign is a generated one."""
+        if not get_campaign(params["campaign"], params["files_per_dataset"]).generated:
+            msg = f"campaign {params['campaign']} has files of its own: GenerateEvents is for generated campaigns only"
+            raise ConfigurationError(msg)
+        return dict(super().modify_param_values(params))
 
     def create_branch_map(self) -> dict[int, int]:
         """Number of events of each file."""

@@ -18,6 +18,12 @@ class PlotShifts(VariablesTask, FiguresTask):
 
     process = luigi.Parameter(default=MODEL.signal, description=f"name of a process; default: {MODEL.signal}")
 
+    path_parameters = VariablesTask.path_parameters | {"process"}
+
+    def store_parts(self) -> tuple[str, ...]:
+        """Version, campaign, task, process."""
+        return (*super().store_parts(), self.process)
+
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Check the process."""

@@ -99,7 +99,7 @@ class Report(TemplatesTask):
             title=f"Measurement of {MODEL.parameter_of_interest}",
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             headline=self._headline(),
-            notices=tuple(f"Left out of the model: {text}" for text in required["fit"].dropped_systematics()),
+            notices=self._notices(),
             fit_facts=self._fit_facts(),
             fit_figures=(
                 *_figures(required["fitted"], _fit_captions(required["fitted"])),
@@ -138,6 +138,13 @@ class Report(TemplatesTask):
         what = "events generated here" if campaign.generated else f"campaign {campaign.name}"
         return f"{what}, {campaign.luminosity / 1000:.3g} /fb at {campaign.energy:g} TeV"
 
+    def _notices(self) -> tuple[str, ...]:
+        dropped = self.requires()["fit"].dropped_systematics()
+        notices = [f"Left out of the model: {text}" for text in dropped]
+        if not self.campaign_inst.muons_usable and not self.histograms:
+            notices.append("Muons of this campaign carry no identification: in effect, only electrons are selected.")
+        return tuple(notices)
+
     def _fit_facts(self) -> dict[str, str]:
         fit = self.requires()["fit"].result()
         facts = {"twice the negative log-likelihood": f"{fit.twice_nll:.2f}", "parameters": f"{len(fit.parameters)}"}
@@ -172,7 +179,9 @@ class Report(TemplatesTask):
         found: dict[str, list[Manifest]] = {}
         for task in reversed(list(_upstream(self))[1:]):
             branches = task.get_branch_tasks().values() if isinstance(task, AnalysisWorkflow) else [task]
-            found.setdefault(task.get_task_family(), []).extend(branch.manifest() for branch in branches)
+            # what was removed after it had been used is not run again, and has no record
+            manifests = (branch.manifest() for branch in branches if branch.manifest_path.exists())
+            found.setdefault(task.get_task_family(), []).extend(manifests)
         return tuple(
             Resources(
                 family,
@@ -181,6 +190,7 @@ class Report(TemplatesTask):
                 int(sum(m.accounting.get("events_in", m.accounting.get("events_out", 0)) for m in manifests)),
             )
             for family, manifests in found.items()
+            if manifests
         )
 
 

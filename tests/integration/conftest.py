@@ -2,55 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from analysis.generator import DATASETS, write_nanoaod
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Law:
-    """Runs ``law`` against one store."""
-
-    store: Path
-    home: Path
-
-    def environment(self) -> dict[str, str]:
-        """Environment as ``setup.sh`` makes it."""
-        return {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "ANALYSIS_BASE": str(REPOSITORY),
-            "ANALYSIS_STORE": str(self.store),
-            "LAW_HOME": str(self.home),
-            "LAW_CONFIG_FILE": str(REPOSITORY / "law.cfg"),
-        }
-
-    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """``law run`` with arguments."""
-        return subprocess.run(
-            self.command(*arguments), env=self.environment(), capture_output=True, text=True, check=False
-        )
-
-    def command(self, *arguments: str | Path) -> list[str]:
-        """The command line."""
-        family, *others = (str(argument) for argument in arguments)
-        return [sys.executable, "-m", "law", "run", f"analysis.tasks.{family}", *others]
-
-    def succeed(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """``law run`` that has to end well."""
-        finished = self(*arguments)
-        assert finished.returncode == 0, finished.stderr
-        return finished
+from tests.chain import Law
 
 
 @pytest.fixture
@@ -59,21 +17,6 @@ def law(tmp_path: Path) -> Law:
     home = tmp_path / "law_home"
     home.mkdir()
     return Law(tmp_path / "store", home)
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Law, subprocess.CompletedProcess[str]]:
-    """The finished ``Report`` of the generated campaign, and what the run said."""
-    folder = tmp_path_factory.mktemp("demo")
-    (folder / "law_home").mkdir()
-    law = Law(folder / "store", folder / "law_home")
-    return law, law.succeed("Report", "--workers", "2")
-
-
-@pytest.fixture(scope="session")
-def demo_store(demo: tuple[Law, subprocess.CompletedProcess[str]]) -> Path:
-    """Store with a finished ``Report`` of the campaign ``demo``."""
-    return demo[0].store
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import uproot
 
-from tests.integration.conftest import Law, write_campaign
+from tests.chain import Law
+from tests.integration.conftest import write_campaign
 
 pytestmark = pytest.mark.integration
 

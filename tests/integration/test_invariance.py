@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.templates import load_histogram
-from tests.integration.conftest import Law, write_campaign
+from tests.chain import Law
+from tests.integration.conftest import write_campaign
 
 pytestmark = pytest.mark.integration
 

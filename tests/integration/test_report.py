@@ -12,7 +12,7 @@ import pytest
 from analysis.config import get_campaign, histogram_shifts
 from analysis.config.variables import OBSERVABLES
 from analysis.engine.manifest import Manifest, checksum
-from tests.integration.conftest import Law
+from tests.chain import Law
 
 pytestmark = pytest.mark.integration
 

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def get_campaign(name: str, files_per_dataset: int = 0) -> Campaign:
         msg = f"--files-per-dataset is {files_per_dataset}, but must be 0 (all files) or a positive number"
         raise ConfigurationError(msg)
     if name == "demo":
-        return _demo()
+        return _demo(files_per_dataset)
     if name in BUILTIN:
         return _build(json.loads((_HERE / f"{name}.json").read_text()), name, _HERE, files_per_dataset)
     path = Path(name).expanduser()
@@ -68,10 +69,9 @@ def validate(content: Any, where: str) -> None:
     import jsonschema
 
     schema = json.loads((_HERE / "schema.json").read_text())
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(content), key=lambda e: list(e.absolute_path))
-    if not errors:
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
+    if error is None:
         return
-    error = errors[0]
     place = ".".join(str(part) for part in error.absolute_path) or "top level"
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
         allowed = error.schema["properties"]
@@ -105,6 +105,8 @@ def _build(content: Mapping[str, Any], where: str, folder: Path, files_per_datas
 def _dataset(name: str, entry: Mapping[str, Any], where: str, folder: Path, files_per_dataset: int) -> Dataset:
     is_data = entry.get("is_data", False)
     process, shift = _process_and_shift(name)
+    if "process" not in entry and process not in PROCESSES and not is_data:
+        _check_spelling(name, where)
     process, shift = entry.get("process", process), entry.get("shift", shift)
     sample_shifts = ["nominal", *(s.name for s in SHIFTS.values() if s.kind == "sample")]
     check_known("shift", shift, sample_shifts, f"{where} at datasets.{name}")
@@ -136,12 +138,21 @@ def _process_and_shift(name: str) -> tuple[str, str]:
     return name, "nominal"
 
 
+def _check_spelling(name: str, where: str) -> None:
+    """Refuse a name that looks like a misspelt one: it would silently become a process of its own."""
+    varied = (f"{p}_{s.name}" for p in PROCESSES for s in SHIFTS.values() if s.kind == "sample" and s.applies_to(p))
+    close = get_close_matches(name, (*PROCESSES, *varied), n=1, cutoff=0.8)
+    if close:
+        msg = f"{where}: data set {name!r} is no known process: did you mean {close[0]!r}? Else give its process"
+        raise ConfigurationError(msg)
+
+
 def _input_file(item: str | Mapping[str, Any], folder: Path) -> InputFile:
     path, entries = (item, None) if isinstance(item, str) else (item["path"], item.get("entries"))
     return InputFile(path if "://" in path else str((folder / Path(path).expanduser()).resolve()), entries)
 
 
-def _demo() -> Campaign:
+def _demo(files_per_dataset: int) -> Campaign:
     from analysis.generator import DATASETS
 
     datasets = {}
@@ -152,7 +163,7 @@ def _demo() -> Campaign:
             name=name,
             process=process,
             shift=shift,
-            files=tuple(InputFile("", entries) for entries in sizes),
+            files=tuple(InputFile("", entries) for entries in sizes[: files_per_dataset or None]),
             cross_section=generated.cross_section,
             filter_efficiency=generated.filter_efficiency,
         )
@@ -168,7 +179,7 @@ def _demo() -> Campaign:
     )
 
 
-_DEMO_FILE_SIZE = 30_000
+_DEMO_FILE_SIZE = 15_000
 
 
 def _split(total: int, size: int) -> list[int]:
