@@ -12,6 +12,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.columnar.column import column_function
+from analysis.columnar.kinematics import cartesian, delta_r, invariant_mass
 from analysis.columnar.partons import HADRONIC_B, LEPTONIC_B, W_JET
 
 if TYPE_CHECKING:
@@ -116,11 +117,9 @@ def assignment_features(
     import numpy as np
 
     w1, w2, b_had, b_lep = table.T
-    p4, lepton_p4 = _cartesian(jets), _cartesian(lepton)
-    jet_distance = _delta_r(
-        jets["eta"][:, :, None], jets["phi"][:, :, None], jets["eta"][:, None], jets["phi"][:, None]
-    )
-    lepton_distance = _delta_r(lepton["eta"], lepton["phi"], jets["eta"], jets["phi"])
+    p4, lepton_p4 = cartesian(jets), cartesian(lepton)
+    jet_distance = delta_r(jets["eta"][:, :, None], jets["phi"][:, :, None], jets["eta"][:, None], jets["phi"][:, None])
+    lepton_distance = delta_r(lepton["eta"], lepton["phi"], jets["eta"], jets["phi"])
     w = p4[..., w1] + p4[..., w2]
     top = w + p4[..., b_had]
     columns = [
@@ -128,9 +127,9 @@ def assignment_features(
         jet_distance[:, w1, w2],
         jet_distance[:, w1, b_had],
         jet_distance[:, w2, b_had],
-        _mass(lepton_p4 + p4)[:, b_lep],
-        _mass(w),
-        _mass(top),
+        invariant_mass(lepton_p4 + p4)[:, b_lep],
+        invariant_mass(w),
+        invariant_mass(top),
         np.hypot(top[0], top[1]),
         *(jets[field][:, members] for field in ("pt", "btagCSVV2", "qgl") for members in (w1, w2, b_had, b_lep)),
     ]
@@ -169,24 +168,3 @@ def training_sample(events: ak.Array) -> dict[str, ak.Array]:
         "training_features": ak.unflatten(ak.from_regular(rows), counts),
         "training_target": ak.Array(target),
     }
-
-
-def _cartesian(p: Mapping[str, FloatArray]) -> FloatArray:
-    import numpy as np
-
-    x, y, z = p["pt"] * np.cos(p["phi"]), p["pt"] * np.sin(p["phi"]), p["pt"] * np.sinh(p["eta"])
-    return np.stack([x, y, z, np.sqrt(x**2 + y**2 + z**2 + p["mass"] ** 2)])
-
-
-def _mass(p: FloatArray) -> FloatArray:
-    import numpy as np
-
-    squared = p[3] ** 2 - p[0] ** 2 - p[1] ** 2 - p[2] ** 2
-    return np.asarray(np.sqrt(np.maximum(squared, 0)))
-
-
-def _delta_r(eta1: FloatArray, phi1: FloatArray, eta2: FloatArray, phi2: FloatArray) -> FloatArray:
-    import numpy as np
-
-    dphi = (phi1 - phi2 + np.pi) % (2 * np.pi) - np.pi
-    return np.asarray(np.hypot(eta1 - eta2, dphi))

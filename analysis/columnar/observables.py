@@ -5,9 +5,11 @@ Source: AGC ttbar specification v2, section "Observables".
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from analysis.columnar.column import column_function
+from analysis.columnar.kinematics import cartesian, invariant_mass
 from analysis.columnar.objects import B_TAG_THRESHOLD
 
 if TYPE_CHECKING:
@@ -38,15 +40,22 @@ def leading_trijet(events: ak.Array) -> dict[str, ak.Array]:
     import awkward as ak
     import numpy as np
 
-    jets = ak.values_astype(events.SelectedJet, "float64")
-    index = ak.argcombinations(jets.pt, 3, axis=1)
-    one, two, three = (jets[index[slot]] for slot in "012")
-    trijet = one.to_xyzt() + two.to_xyzt() + three.to_xyzt()
-    has_b = np.maximum(np.maximum(one.btagCSVV2, two.btagCSVV2), three.btagCSVV2) > B_TAG_THRESHOLD
-    best = ak.argmax(ak.where(has_b, trijet.pt, -1.0), axis=1, keepdims=True)
-    best = ak.mask(best, ak.any(has_b, axis=1))
-    bits = sum(2 ** ak.values_astype(index[slot], "int64") for slot in "012")
-    return {
-        "trijet_mass": ak.fill_none(ak.firsts(trijet.mass[best]), np.nan),
-        "trijet_jets": ak.values_astype(ak.fill_none(ak.firsts(bits[best]), 0), "int64"),
-    }
+    jets = events.SelectedJet
+    counts = ak.to_numpy(ak.num(jets.pt, axis=1))
+    flat = {field: ak.to_numpy(ak.flatten(jets[field])).astype(np.float64) for field in _JET_FIELDS}
+    p4, tagged = cartesian(flat), flat["btagCSVV2"] > B_TAG_THRESHOLD
+    first = np.cumsum(counts) - counts
+    mass, members = np.full(len(counts), np.nan), np.zeros(len(counts), dtype=np.int64)
+    for n in np.unique(counts[counts >= 3]):  # events with equally many jets make a rectangular array
+        rows = np.flatnonzero(counts == n)
+        jet = first[rows, None] + np.arange(n)
+        trijets = np.array(list(combinations(range(n), 3))).T
+        one, two, three = (p4[:, jet[:, slot]] for slot in trijets)
+        total = one + two + three
+        pt_squared = np.where(tagged[jet][:, trijets].any(axis=1), total[0] ** 2 + total[1] ** 2, -1.0)
+        best = pt_squared.argmax(axis=1)
+        found = np.take_along_axis(pt_squared, best[:, None], axis=1)[:, 0] >= 0
+        leading = np.take_along_axis(total, best[None, :, None], axis=2)[..., 0]
+        mass[rows] = np.where(found, invariant_mass(leading), np.nan)
+        members[rows] = np.where(found, (1 << trijets).sum(axis=0)[best], 0)
+    return {"trijet_mass": ak.Array(mass), "trijet_jets": ak.Array(members)}

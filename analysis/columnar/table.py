@@ -87,7 +87,8 @@ class Table:
             root = root._parent
         available = set(root._source.available)
         wanted = leaves(columns, available) - root._cache.keys()
-        root._cache.update(root._source.read(sorted(wanted)))
+        if wanted:
+            root._cache.update(root._source.read(sorted(wanted)))
 
     def records(self, columns: Iterable[str]) -> ak.Array:
         """Events with the given columns as fields, those of one collection zipped to records (``events.Jet.pt``).
@@ -98,6 +99,7 @@ class Table:
         import vector
 
         vector.register_awkward()
+        self.prefetch(column for column in columns if column not in self._cache)
         fields: dict[str, ak.Array] = {}
         collections: dict[str, dict[str, ak.Array]] = {}
         for column in sorted(columns):
