@@ -14,7 +14,6 @@ import luigi
 
 from analysis.config import MODEL, ConfigurationError
 from analysis.tasks.fill_histograms import MergeHistograms
-from analysis.tasks.reduce_events import ReducedTask
 from analysis.tasks.train_model import FoldsTask
 from analysis.templates import Templates, load_histogram, templates_from_datasets
 
@@ -24,8 +23,6 @@ class TemplatesTask(FoldsTask):
 
     exclude_index = True
 
-    chunk_size = ReducedTask.chunk_size
-    merge_chunks = ReducedTask.merge_chunks
     histograms = luigi.Parameter(
         default="",
         description="fit the histograms of this file, in the AGC's JSON, instead of our own; default: empty",

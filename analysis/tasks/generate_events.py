@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import law
-import luigi
 
 from analysis.config import ConfigurationError, get_campaign
 from analysis.tasks.base import DatasetWorkflow
 
+SEED = 1
+
 
 class GenerateEvents(DatasetWorkflow):
     """Make the NanoAOD files of a generated campaign. One branch per file."""
-
-    seed = luigi.IntParameter(default=1, description="seed of the generator; default: 1")
 
     preload = ("numpy", "awkward", "uproot")
 
@@ -39,5 +38,5 @@ class GenerateEvents(DatasetWorkflow):
         from analysis.generator import write_nanoaod
 
         first = sum(file.entries or 0 for file in self.dataset_inst.files[: self.branch])
-        write_nanoaod(self.staged(self.output()), self.dataset, self.branch_data, seed=self.seed, first_event=first)
+        write_nanoaod(self.staged(self.output()), self.dataset, self.branch_data, seed=SEED, first_event=first)
         self.account(events_out=self.branch_data)

@@ -11,15 +11,12 @@ from analysis.ml.training import TrainingCurve
 from analysis.tasks.evaluate_model import EvaluateModel
 from analysis.tasks.figures import FiguresTask
 from analysis.tasks.produce_columns import ProduceColumns
-from analysis.tasks.reduce_events import ReducedTask, ReduceEvents
+from analysis.tasks.reduce_events import ReduceEvents
 from analysis.tasks.train_model import FoldsTask, TrainModel
 
 
 class PlotTraining(FoldsTask, FiguresTask):
     """Draw learning curves, scores of right and wrong assignments, and the efficiency for the right triplet of jets."""
-
-    chunk_size = ReducedTask.chunk_size
-    merge_chunks = ReducedTask.merge_chunks
 
     def requires(self) -> dict[str, Any]:
         """Models; events, training columns and scores of the data sets they learned from."""

@@ -15,7 +15,7 @@ from analysis.engine.workflow import AnalysisWorkflow
 from analysis.ml.folds import FoldError
 from analysis.tasks.base import CampaignTask
 from analysis.tasks.produce_columns import ProduceColumns
-from analysis.tasks.reduce_events import ReduceEvents
+from analysis.tasks.reduce_events import ReducedTask, ReduceEvents
 
 if TYPE_CHECKING:
     from analysis.ml.training import TrainingSample
@@ -26,6 +26,8 @@ class FoldsTask(CampaignTask):
 
     exclude_index = True
 
+    chunk_size = ReducedTask.chunk_size
+    merge_chunks = ReducedTask.merge_chunks
     folds = luigi.IntParameter(default=5, description="number of folds of the classifier's training; default: 5")
 
     @classmethod
