@@ -21,7 +21,7 @@ from analysis.config.campaigns import BUILTIN, validate
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
 SOURCES = [*PAGES, REPOSITORY / "docs" / "analysis.ipynb"]
-RUN_OPTIONS = {"--workers", "--local-scheduler", "--scheduler-host", "--scheduler-port"}
+RUN_OPTIONS = {"--workers", "--local-scheduler", "--scheduler-host", "--scheduler-port", "--scheduler-url"}
 MADE_IN_THE_TUTORIAL = ("lepton_eta", "st")
 MISSPELT = "ttbra"
 """Stands in the docs for a mistake."""
@@ -151,6 +151,7 @@ def test_every_key_of_the_schema_is_documented() -> None:
         ({"files": ["nano.root"], "crosssection": 1}, "crosssection"),
         ({"files": ["nano.root"], "cross_section": 1, "shift": "ME_vra"}, "ME_vra"),
         ({"files": ["nano.root"]}, "has no cross_section"),
+        ({"files": [{"path": "nano.root", "entires": 1}], "cross_section": 1}, "entires"),
         ({"files": ["/data/nano.root", "/data/nano.root"], "cross_section": 1}, "2 times"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -161,6 +162,15 @@ def test_documented_mistakes_are_answered_as_documented(
     monkeypatch.chdir(tmp_path)
     Path("my.yaml").write_text(yaml.safe_dump({"name": "x", "luminosity": 1, "datasets": {"ttbar": content}}))
     with pytest.raises(ConfigurationError, match=key) as error:
+        get_campaign("my.yaml")
+    assert f"    ConfigurationError: {error.value}\n" in CAMPAIGNS
+
+
+def test_documented_misspelt_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    datasets = {"ttbar_scaelup": {"files": ["nano.root"], "cross_section": 1}}
+    Path("my.yaml").write_text(yaml.safe_dump({"name": "x", "luminosity": 1, "datasets": datasets}))
+    with pytest.raises(ConfigurationError, match="ttbar_scaelup") as error:
         get_campaign("my.yaml")
     assert f"    ConfigurationError: {error.value}\n" in CAMPAIGNS
 
