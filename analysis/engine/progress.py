@@ -35,10 +35,14 @@ def report(family: str, title: str, manifest: Manifest) -> None:
     if _bars is not None:
         _bars.send(family, done=1)
         return
+    print(f"{title}: {summary(manifest)}", file=sys.stderr, flush=True)
+
+
+def summary(manifest: Manifest) -> str:
+    """Time and events of a finished branch in a few words."""
     seconds = manifest.resources.get("wall_seconds", 0.0)
     events = manifest.accounting.get("events_out")
-    text = f"{title}: done in {seconds:.1f} s" + (f", {int(events):,} events" if events is not None else "")
-    print(text, file=sys.stderr, flush=True)
+    return f"done in {seconds:.1f} s" + (f", {int(events):,} events" if events is not None else "")
 
 
 class Bars:

@@ -161,8 +161,10 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
         return " ".join([*choices, *([] if self.branch_number is None else [f"branch {self.branch_number}"])])
 
     def on_commit(self, manifest: Manifest) -> None:
-        """Called once the outputs are in place."""
+        """Called once the outputs are in place: tell the terminal, and the scheduler's page."""
         progress.report(self.get_task_family(), self.title(), manifest)
+        if getattr(self, "set_status_message", None):  # luigi lends it to a task while it runs
+            self.set_status_message("\n".join([progress.summary(manifest), *self.result_lines()]))
 
     def check(self) -> None:
         """Called when the command line asks for this task: raise an error for parameters that cannot work."""

@@ -50,7 +50,7 @@ def get_campaign(name: str, files_per_dataset: int = 0) -> Campaign:
         check_known("campaign", name, (*BUILTIN, "or the path of a YAML file"))
     content = _read(path)
     validate(content, str(path))
-    campaign = _build(content, str(path), path.resolve().parent, files_per_dataset)
+    campaign = _build(content, str(path), path.absolute().parent, files_per_dataset)
     # two files may carry one name, and one file may be edited: the digest keeps their outputs apart
     digest = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     return replace(campaign, name=f"{campaign.name}-{digest}")
@@ -149,7 +149,7 @@ def _check_spelling(name: str, where: str) -> None:
 
 def _input_file(item: str | Mapping[str, Any], folder: Path) -> InputFile:
     path, entries = (item, None) if isinstance(item, str) else (item["path"], item.get("entries"))
-    return InputFile(path if "://" in path else str((folder / Path(path).expanduser()).resolve()), entries)
+    return InputFile(path if "://" in path else str(folder / Path(path).expanduser()), entries)
 
 
 def _demo(files_per_dataset: int) -> Campaign:
