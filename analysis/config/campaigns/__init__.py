@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from hashlib import sha256
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def _check_spelling(name: str, where: str) -> None:
 
 def _input_file(item: str | Mapping[str, Any], folder: Path) -> InputFile:
     path, entries = (item, None) if isinstance(item, str) else (item["path"], item.get("entries"))
-    return InputFile(path if "://" in path else str(folder / Path(path).expanduser()), entries)
+    return InputFile(path if "://" in path else normpath(folder / Path(path).expanduser()), entries)
 
 
 def _demo(files_per_dataset: int) -> Campaign:
