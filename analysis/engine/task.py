@@ -80,7 +80,8 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
             if not parameter.significant or name in self._not_in_path or name in self.path_parameters:
                 continue
             value = parameter.serialize(getattr(self, name))
-            if value != parameter.serialize(parameter.task_value(self.get_task_family(), name)):
+            # luigi has no public name for the default; task_value() answers what the command line or a file says
+            if value != parameter.serialize(parameter._default):
                 parts.append(f"{name}_{value}")
         return self.store.joinpath(*(_path_part(part) for part in parts))
 

@@ -38,7 +38,8 @@ class TemplatesTask(FoldsTask):
             msg = f"--histograms {path} does not exist: correct the path"
             raise ConfigurationError(msg)
         if params["histograms"]:
-            params["histograms"] = str(path.resolve())
+            # figures carry the luminosity and label of the events that were histogrammed
+            params.update(histograms=str(path.resolve()), campaign="agc_2015")
         return dict(super().modify_param_values(params))
 
     def store_parts(self) -> tuple[str, ...]:

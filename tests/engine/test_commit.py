@@ -11,6 +11,7 @@ from typing import Any
 import law
 import luigi
 import pytest
+from luigi.cmdline_parser import CmdlineParser
 
 from analysis.engine.commit import store_errors
 from analysis.engine.errors import OutputError, StoreError
@@ -64,6 +65,13 @@ def test_outputs_and_manifest_appear_together(store: Path) -> None:
 def test_parameter_that_is_not_default_is_a_folder(store: Path) -> None:
     run(write_both, number=7)
     assert "v1/Write/number_7/a.txt" in files(store)
+
+
+def test_parameter_of_the_command_line_is_a_folder(store: Path) -> None:
+    with CmdlineParser.global_instance(["Write", "--number", "7"]) as parser:
+        task = parser.get_task_obj()
+        assert task.number == 7
+        assert task.folder == store / "v1/Write/number_7"
 
 
 def test_missing_output_fails_and_keeps_nothing(store: Path) -> None:

@@ -57,6 +57,7 @@ def test_chunk_size_does_not_matter(law: Law, small_files: Files, reference: dic
     assert found.keys() == reference.keys()
     chunks = list(law.store.rglob("SelectEvents/ttbar/chunk_size_400/selection_*.parquet"))
     assert len(chunks) == 3 * 4
+    assert list(law.store.rglob("MergeHistograms/ttbar/chunk_size_400/merge_chunks_3/ht.json"))
     for name, content in reference.items():
         np.testing.assert_allclose(parse(found[name], tmp_path), parse(content, tmp_path), rtol=1e-12)
     assert parse(reference["ttbar/bdt_score.json"], tmp_path)[0].sum() > 0
