@@ -48,6 +48,15 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
         if "run" in cls.__dict__:
             cls.run = committed(cls.__dict__["run"])
 
+    @classmethod
+    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Check the version: it is the name of a folder."""
+        version = params["version"]
+        if version != _path_part(version) or not version.strip("."):
+            msg = f"--version {version!r} cannot be the name of a folder: use letters, digits and . _ - + , only"
+            raise ParameterError(msg)
+        return dict(super().modify_param_values(params))
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         log.remember_root(self)
@@ -176,7 +185,7 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
 
 
 def _path_part(value: object) -> str:
-    return "".join(c if c.isalnum() or c in "._-+" else "_" for c in str(value))
+    return "".join(c if c.isalnum() or c in "._-+," else "_" for c in str(value))
 
 
 @AnalysisTask.event_handler(luigi.Event.DEPENDENCY_DISCOVERED)  # type: ignore[untyped-decorator]

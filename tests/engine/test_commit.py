@@ -14,7 +14,7 @@ import pytest
 from luigi.cmdline_parser import CmdlineParser
 
 from analysis.engine.commit import store_errors
-from analysis.engine.errors import OutputError, StoreError
+from analysis.engine.errors import OutputError, ParameterError, StoreError
 from analysis.engine.task import AnalysisTask
 
 Action = Callable[[Any], None]
@@ -72,6 +72,12 @@ def test_parameter_of_the_command_line_is_a_folder(store: Path) -> None:
         task = parser.get_task_obj()
         assert task.number == 7
         assert task.folder == store / "v1/Write/number_7"
+
+
+@pytest.mark.parametrize("version", ["..", "", ".", "a/b", "/tmp", "a b"])
+def test_version_that_is_no_folder(version: str) -> None:
+    with pytest.raises(ParameterError, match="cannot be the name of a folder"):
+        Write(version=version)
 
 
 def test_missing_output_fails_and_keeps_nothing(store: Path) -> None:
