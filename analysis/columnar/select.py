@@ -11,6 +11,7 @@ from analysis.config import REGIONS, SELECTION
 
 if TYPE_CHECKING:
     import awkward as ak
+    import numpy as np
 
     from analysis.columnar.table import Table
     from analysis.config.types import Dataset, Shift
@@ -48,7 +49,7 @@ def select(events: Table, dataset: Dataset, shifts: Sequence[Shift]) -> Selectio
     import awkward as ak
     import numpy as np
 
-    weights = event_weights(events, dataset)
+    weights = generator_weights(events, dataset)
     replaced = {column for shift in shifts for column, _ in shift.replaces}
     n_common = next((i for i, s in enumerate(SELECTION) if depends_on(s.column, replaced)), len(SELECTION))
     cutflow = [CutflowStep("all events", len(events), float(np.sum(weights)))]
@@ -89,7 +90,7 @@ def select(events: Table, dataset: Dataset, shifts: Sequence[Shift]) -> Selectio
     return Selection(selected, Cutflow(dataset.name, tuple(cutflow)))
 
 
-def event_weights(events: Table, dataset: Dataset) -> ak.Array:
+def generator_weights(events: Table, dataset: Dataset) -> np.ndarray:
     """Generator weight of each event, shape ``(events,)``; 1 for data and for files without ``genWeight``."""
     import awkward as ak
     import numpy as np

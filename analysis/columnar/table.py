@@ -141,9 +141,11 @@ class Table:
         """Whether a column is taken from the parent, as it is or narrowed to the rows."""
         if self._parent is None or column in self._replaced:
             return False
-        if self._is_given(column) or column in self._parent._cache:
-            return self._rows is not None or self._is_given(column) or not depends_on(column, self._replaced)
-        return self._rows is None and not depends_on(column, self._replaced)
+        if self._is_given(column):
+            return True
+        if self._rows is not None:
+            return column in self._parent._cache
+        return not depends_on(column, self._replaced)
 
     def _resolve(self, column: str) -> Mapping[str, ak.Array]:
         if self._parent is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import resource
 import socket
@@ -55,8 +54,3 @@ def peak_memory() -> int:
     """Largest resident set of this process so far [bytes]."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def user() -> str:
-    """Name of the user."""
-    return os.environ.get("USER") or str(os.getuid())

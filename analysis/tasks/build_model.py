@@ -15,7 +15,7 @@ import luigi
 from analysis.config import MODEL, ConfigurationError
 from analysis.tasks.fill_histograms import MergeHistograms
 from analysis.tasks.train_model import FoldsTask
-from analysis.templates import Templates, load_histogram, templates_from_datasets
+from analysis.templates import PSEUDODATA, TemplateKey, Templates, load_histogram, templates_from_datasets
 
 
 class TemplatesTask(FoldsTask):
@@ -96,4 +96,13 @@ class BuildModel(TemplatesTask):
         summary = {"observation": result.observation, "dropped": [str(d) for d in result.dropped]}
         self.staged(self.output()["workspace"]).write_text(workspace_text(result.workspace))
         self.staged(self.output()["summary"]).write_text(json.dumps(summary, indent=1) + "\n")
-        write_templates_root(templates, self.staged(self.output()["histograms"]))
+        write_templates_root(self._with_pseudodata(templates), self.staged(self.output()["histograms"]))
+
+    def _with_pseudodata(self, templates: Templates) -> Templates:
+        """The templates, with the pseudo-data that were made of them as the AGC publishes them."""
+        from analysis.stats.observation import observe
+
+        observation = observe(MODEL, templates)
+        if observation.kind != PSEUDODATA:
+            return templates
+        return Templates({**templates, **{TemplateKey(v, PSEUDODATA): h for v, h in observation.histograms.items()}})

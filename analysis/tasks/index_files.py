@@ -39,15 +39,28 @@ class IndexFiles(DatasetWorkflow):
         """Open the file and look."""
         from analysis.columnar.sources import summarize_file
 
-        path = str(self.input()["files"].path) if self.campaign_inst.generated else self.branch_data.path
+        path = input_path(self, self.branch)
         summary = summarize_file(path)
         declared = self.branch_data.entries
         if declared is not None and declared != summary.entries:
             msg = f"{path} has {summary.entries} events, but the campaign says {declared}: correct one of them"
             raise InputFileError(msg)
-        content = {"path": path, **summary._asdict()}
+        # the path of a generated file would tie the index to the place of the store
+        content = {"path": self.branch_data.path or Path(path).name, **summary._asdict()}
         self.staged(self.output()).write_text(json.dumps(content, indent=1) + "\n")
         self.account(events_out=summary.entries, sum_of_weights=summary.sum_of_weights)
+
+
+def input_path(task: DatasetWorkflow, file: int) -> str:
+    """Path or URL of an input file of a task's data set, generated here or listed by the campaign.
+
+    Args:
+        task: a task of the data set.
+        file: number of the file.
+    """
+    if task.campaign_inst.generated:
+        return str(GenerateEvents.req_different_branching(task, branch=file).output().path)
+    return task.dataset_inst.files[file].path
 
 
 def read_index(target: law.LocalFileTarget) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import law
 import luigi
 
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, read_index
+from analysis.tasks.index_files import IndexFiles, input_path, read_index
 from analysis.tasks.select_events import Chunk, SelectEvents, chunk_steps
 
 
@@ -73,13 +73,15 @@ class ReduceEvents(ReducedWorkflow):
         parts = [
             part
             for number, selection, index in inputs
-            for part in self._reduce_chunk(chunks[number], selection["selection"].path, read_index(index), columns)
+            for part in self._reduce_chunk(
+                chunks[number], selection["selection"].path, read_index(index)["entries"], columns
+            )
         ]
         events = ak.concatenate(parts)
         write_parquet(events, self.staged(self.output()))
         self.account(events_in=len(events), events_out=len(events))
 
-    def _reduce_chunk(self, chunk: Chunk, selection: str, index: dict[str, Any], columns: list[str]) -> list[Any]:
+    def _reduce_chunk(self, chunk: Chunk, selection: str, entries: int, columns: list[str]) -> list[Any]:
         import awkward as ak
 
         from analysis.columnar.select import reduce
@@ -88,10 +90,10 @@ class ReduceEvents(ReducedWorkflow):
 
         selected = ak.from_parquet(selection)
         parts = []
-        for offset, (start, stop) in chunk_steps(chunk, index["entries"], self.events_per_chunk):
+        for offset, (start, stop) in chunk_steps(chunk, entries, self.events_per_chunk):
             inside = selected[(selected.entry >= offset) & (selected.entry < offset + stop - start)]
             inside["entry"] = inside["entry"] - offset
-            parts.append(reduce(Table(NanoAODSource(index["path"], start, stop)), inside, columns))
+            parts.append(reduce(Table(NanoAODSource(input_path(self, chunk.file), start, stop)), inside, columns))
         return parts
 
 

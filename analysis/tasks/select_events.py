@@ -10,7 +10,7 @@ import law
 
 from analysis.config import kinematic_shifts
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, read_index
+from analysis.tasks.index_files import IndexFiles, input_path, read_index
 
 
 class Chunk(NamedTuple):
@@ -62,11 +62,10 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
         from analysis.columnar.sources import NanoAODSource, write_parquet
         from analysis.columnar.table import Table
 
-        index = read_index(self.input()["index"])
-        path = index["path"]
+        path, entries = input_path(self, self.branch_data.file), read_index(self.input()["index"])["entries"]
         shifts = kinematic_shifts(self.dataset_inst)
         parts, cutflows = [], []
-        for offset, step in chunk_steps(self.branch_data, index["entries"], self.events_per_chunk):
+        for offset, step in chunk_steps(self.branch_data, entries, self.events_per_chunk):
             part, cutflow = select(Table(NanoAODSource(path, *step)), self.dataset_inst, shifts)
             part["entry"] = part["entry"] + offset
             parts.append(part)

@@ -138,9 +138,11 @@ def test_store_that_cannot_be_written(law: Law, small_files: dict[str, list[str]
     assert law.store.read_text() == "a file where the store should be"
 
 
-def test_too_few_events_to_fit(law: Law, small_files: dict[str, list[str]], tmp_path: Path) -> None:
+def test_campaign_without_the_signal_cannot_be_fitted(
+    law: Law, small_files: dict[str, list[str]], tmp_path: Path
+) -> None:
     campaign = write_campaign(tmp_path / "c.yaml", {"wjets": small_files["wjets"]}, machine_learning=False)
-    check_failure(law("FitModel", "--campaign", campaign), "BuildModel")
+    check_failure(law("FitModel", "--campaign", campaign), "BuildModel: ", "ttbar")
 
 
 def test_killed_run_goes_on_where_it_was(law: Law, small_files: dict[str, list[str]], tmp_path: Path) -> None:
