@@ -125,7 +125,7 @@ def template_from_counts(variable: str, values: Any, variances: Any) -> Hist[Any
     from hist import Hist, axis, storage
 
     v = VARIABLES[variable]
-    histogram = Hist(axis.Regular(v.bins, v.start, v.stop, name=v.name, label=v.axis_label), storage=storage.Weight())
+    histogram = Hist(axis.Regular(v.bins, v.start, v.stop, name=v.name), storage=storage.Weight())
     histogram[...] = np.stack([np.asarray(values), np.asarray(variances)], axis=-1)
     return histogram
 

@@ -18,8 +18,9 @@ environments="${ANALYSIS_ENV_DIR:-${base}/.venv}"
 [[ "${environments}" == /* ]] || environments="${PWD}/${environments}"
 needed_mb=2000
 
+# The annotations of the list ("# via ...") do not matter.
 list_hash() {
-  if command -v sha256sum > /dev/null; then sha256sum; else shasum -a 256; fi < "${list}" | cut -c 1-12
+  grep -v '^ *#' "${list}" | if command -v sha256sum > /dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-12
 }
 
 # The newest complete environment among the arguments, if any; with ANALYSIS_PYTHON only one made with it.

@@ -165,6 +165,30 @@ def leaves(columns: Iterable[str], available: Collection[str] = ()) -> set[str]:
     return found
 
 
+def modules_behind(columns: Iterable[str], available: Collection[str] = ()) -> set[str]:
+    """Modules whose functions, masks of selected objects included, compute columns from others.
+
+    Args:
+        columns: columns that are wanted, of registered column functions.
+        available: columns that are there and need not be computed.
+
+    Returns:
+        Names of the modules of these functions; what they import in turn is not among them.
+    """
+    found: set[str] = set()
+    seen, ahead = set(available), list(columns)
+    while ahead:
+        column = ahead.pop()
+        if column in seen:
+            continue
+        seen.add(column)
+        function = producer(column)
+        if function is not None:
+            found.add(function.function.__module__)
+        ahead += parents(column)
+    return found
+
+
 def depends_on(column: str, others: Collection[str]) -> bool:
     """Whether a column is, or is made of, one of the others."""
     return not leaves([column], available=others).isdisjoint(others)

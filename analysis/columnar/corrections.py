@@ -1,4 +1,4 @@
-"""Kinematic and weight variations, evaluated by correctionlib from ``corrections.json``.
+"""Kinematic variations, evaluated by correctionlib from ``corrections.json``; the weights are in ``weights``.
 
 Source: AGC ttbar specification v2, section "Systematics".
 """
@@ -40,7 +40,7 @@ def jet_pt_res_up(events: ak.Array) -> ak.Array:
     counts = ak.num(pt, axis=1)
     identity = [ak.flatten(_per_jet(events[name], pt)) for name in _IDENTITY]
     index = ak.flatten(ak.values_astype(events.Jet.index, "float64"))
-    number = _correction("jet_resolution").evaluate(RESOLUTION_SEED, *identity, index)
+    number = _jet_resolution().evaluate(RESOLUTION_SEED, *identity, index)
     return pt * ak.unflatten(1 + JET_RESOLUTION * number, counts)
 
 
@@ -61,39 +61,11 @@ def jet_pt_res_up_root(events: ak.Array) -> ak.Array:
     return pt * ak.unflatten(1 + JET_RESOLUTION * ndtri(quantile), ak.num(pt, axis=1))
 
 
-def _register_b_tag_variation(position: int, direction: str) -> None:
-    @column_function(uses={"SelectedJet.pt"}, produces={f"weight_btag_var_{position}_{direction}"})
-    def weight_btag_var(events: ak.Array) -> ak.Array:
-        """Factor 1 +- 0.075 pT / 50 GeV of one jet in stored order, 1 if there is none, shape ``(events,)``."""
-        import awkward as ak
-
-        pt = ak.pad_none(events.SelectedJet.pt, position + 1, axis=1)[:, position]
-        pt = ak.to_numpy(ak.fill_none(ak.values_astype(pt, "float64"), 0.0))
-        return ak.Array(_correction("event_systematics").evaluate("btag_var", direction, pt))
-
-
-def _register_scale_variation(direction: str) -> None:
-    @column_function(uses={"event"}, produces={f"weight_scale_var_{direction}"})
-    def weight_scale_var(events: ak.Array) -> ak.Array:
-        """Factor of the W+jets scale variation, the same for all events, shape ``(events,)``."""
-        import awkward as ak
-        import numpy as np
-
-        factor = _correction("event_systematics").evaluate("scale_var", direction, 0.0)
-        return ak.Array(np.full(len(events), factor))
-
-
-for _direction in ("up", "down"):
-    _register_scale_variation(_direction)
-    for _position in range(4):
-        _register_b_tag_variation(_position, _direction)
-
-
 @functools.cache
-def _correction(name: str) -> Any:
+def _jet_resolution() -> Any:
     import correctionlib
 
-    return correctionlib.CorrectionSet.from_file(str(Path(__file__).with_name("corrections.json")))[name]
+    return correctionlib.CorrectionSet.from_file(str(Path(__file__).with_name("corrections.json")))["jet_resolution"]
 
 
 def _per_jet(values: ak.Array, jets: ak.Array) -> ak.Array:

@@ -8,6 +8,9 @@ from typing import Any
 
 from analysis.errors import AnalysisError
 
+ALL_EVENTS = "all events"
+"""Name of the first step."""
+
 
 class CutflowError(AnalysisError):
     """Cutflows do not fit together."""
@@ -18,13 +21,13 @@ class CutflowStep:
     """Events that pass one step.
 
     Args:
-        label: what is required.
+        name: column of the step, or name of the region.
         events: number of events.
         sum_of_weights: sum of their ``genWeight``; equal to ``events`` for collision data.
         is_region: whether it is a region of the measurement, beside the others, not on top of the step before.
     """
 
-    label: str
+    name: str
     events: int
     sum_of_weights: float
     is_region: bool = False
@@ -32,7 +35,7 @@ class CutflowStep:
 
 @dataclass(frozen=True)
 class Cutflow:
-    """Steps of the selection of one data set, the first of which counts all events."""
+    """Steps of the selection of one data set, the first of which, :data:`ALL_EVENTS`, counts all events."""
 
     dataset: str
     steps: tuple[CutflowStep, ...]
@@ -57,12 +60,12 @@ def add_cutflows(cutflows: Iterable[Cutflow]) -> Cutflow:
     if not parts:
         msg = "there is no cutflow to add: run SelectEvents first"
         raise CutflowError(msg)
-    labels = [tuple(step.label for step in part.steps) for part in parts]
-    if len(set(labels)) > 1 or len({part.dataset for part in parts}) > 1:
+    names = [tuple(step.name for step in part.steps) for part in parts]
+    if len(set(names)) > 1 or len({part.dataset for part in parts}) > 1:
         msg = f"cutflows of {parts[0].dataset} have different steps: remove the outputs of SelectEvents and rerun"
         raise CutflowError(msg)
     steps = tuple(
-        CutflowStep(rows[0].label, sum(r.events for r in rows), sum(r.sum_of_weights for r in rows), rows[0].is_region)
+        CutflowStep(rows[0].name, sum(r.events for r in rows), sum(r.sum_of_weights for r in rows), rows[0].is_region)
         for rows in zip(*(part.steps for part in parts), strict=True)
     )
     return Cutflow(parts[0].dataset, steps)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from analysis.errors import AnalysisError
 
+# what is raised is not what is computed
+__plumbing__ = True
+
 
 class ColumnError(AnalysisError):
     """A column is asked for that nobody provides."""

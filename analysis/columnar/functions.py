@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.columnar import assignments, corrections, objects, observables, partons, selection
+from analysis.columnar import assignments, corrections, objects, observables, partons, selection, weights
 
-__all__ = ["assignments", "corrections", "objects", "observables", "partons", "selection"]
+__all__ = ["assignments", "corrections", "objects", "observables", "partons", "selection", "weights"]
+
+# it only registers: the code of a stage is that of the modules behind its columns, not of all that are named here
+__plumbing__ = True

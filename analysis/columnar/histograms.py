@@ -65,7 +65,7 @@ def fill(
 
     histogram = Hist(
         axis.StrCategory([s.name for s in shifts], name=SHIFT_AXIS),
-        axis.Regular(variable.bins, variable.start, variable.stop, name=variable.name, label=variable.axis_label),
+        axis.Regular(variable.bins, variable.start, variable.stop, name=variable.name),
         storage=storage.Weight(),
     )
     for shift in shifts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.columnar.column import depends_on
-from analysis.columnar.cutflow import Cutflow, CutflowStep
+from analysis.columnar.cutflow import ALL_EVENTS, Cutflow, CutflowStep
 from analysis.config import REGIONS, SELECTION
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def select(events: Table, dataset: Dataset, shifts: Sequence[Shift]) -> Selectio
     weights = generator_weights(events, dataset)
     replaced = {column for shift in shifts for column, _ in shift.replaces}
     n_common = next((i for i, s in enumerate(SELECTION) if depends_on(s.column, replaced)), len(SELECTION))
-    cutflow = [CutflowStep("all events", len(events), float(np.sum(weights)))]
+    cutflow = [CutflowStep(ALL_EVENTS, len(events), float(np.sum(weights)))]
 
     mask = np.ones(len(events), dtype=bool)
     for step in SELECTION[:n_common]:
         events.prefetch([step.column])
         mask = mask & ak.to_numpy(events[step.column])
-        cutflow.append(CutflowStep(step.label, int(mask.sum()), float(weights[mask].sum())))
+        cutflow.append(CutflowStep(step.column, int(mask.sum()), float(weights[mask].sum())))
     events.prefetch([*(s.column for s in SELECTION[n_common:]), *(new for s in shifts for _, new in s.replaces)])
     common, common_weights, entry = events.filter(mask), weights[mask], np.flatnonzero(mask)
 
@@ -70,7 +70,7 @@ def select(events: Table, dataset: Dataset, shifts: Sequence[Shift]) -> Selectio
         for step in SELECTION[n_common:]:
             passed = passed & ak.to_numpy(shifted[step.column])
             if shift.kind == "nominal":
-                cutflow.append(CutflowStep(step.label, int(passed.sum()), float(common_weights[passed].sum())))
+                cutflow.append(CutflowStep(step.column, int(passed.sum()), float(common_weights[passed].sum())))
         passes[shift.name] = passed
         for collection, column in OBJECTS.items():
             objects[collection] = objects[collection] | shifted[column] if collection in objects else shifted[column]

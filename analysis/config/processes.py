@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.config.types import Process
+from analysis.settings import untracked
 
 # fill colours: M. A. Petroff, "Accessible color sequences for data visualization", arXiv:2107.02270
 PROCESSES: dict[str, Process] = {
@@ -19,6 +20,7 @@ PROCESSES: dict[str, Process] = {
 _OTHER_COLOR = "#94a4a2"
 
 
+@untracked
 def process(name: str) -> Process:
     """Process of that name; one that the measurement does not know is drawn in grey under its own name."""
     return PROCESSES.get(name, Process(name, name.replace("_", " "), name, _OTHER_COLOR))

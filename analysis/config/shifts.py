@@ -9,6 +9,7 @@ Source: AGC ttbar specification v2.
 from __future__ import annotations
 
 from analysis.config.types import Dataset, Shift
+from analysis.settings import untracked
 
 NOMINAL = Shift("nominal", "nominal", "nominal")
 
@@ -35,6 +36,7 @@ SHIFTS: dict[str, Shift] = {
 }
 
 
+@untracked
 def kinematic_shifts(dataset: Dataset) -> tuple[Shift, ...]:
     """Nominal and the kinematic shifts of a data set: the passes over its events.
 
@@ -43,6 +45,7 @@ def kinematic_shifts(dataset: Dataset) -> tuple[Shift, ...]:
     return tuple(s for s in histogram_shifts(dataset) if s.kind != "weight")
 
 
+@untracked
 def histogram_shifts(dataset: Dataset) -> tuple[Shift, ...]:
     """Nominal, kinematic and weight shifts of a data set: what is histogrammed from its events."""
     if dataset.is_data or dataset.shift != "nominal":

@@ -1,20 +1,23 @@
 """The nouns of the analysis, as frozen dataclasses.
 
-They are plain values: comparable, hashable where their parts are, cheap to import, and equal in every process.
+They are plain values: comparable, hashable where their parts are, cheap to import, and equal in every process. Reads of
+their fields are recorded on demand, see :mod:`analysis.settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+from analysis.settings import Settings, untracked
 
 ShiftKind = Literal["nominal", "kinematic", "weight", "sample"]
 """How a systematic variation enters: redo the selection, reuse it with other weights, or read another data set."""
 
 
 @dataclass(frozen=True)
-class Process:
+class Process(Settings):
     """A physics process, drawn and fitted as one.
 
     Args:
@@ -31,7 +34,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Region:
+class Region(Settings):
     """A set of events, chosen by a boolean column.
 
     Args:
@@ -46,15 +49,17 @@ class Region:
 
 
 @dataclass(frozen=True)
-class SelectionStep:
+class SelectionStep(Settings):
     """One row of the cutflow: events for which ``column`` and all earlier steps are true."""
+
+    identity_field: ClassVar[str] = "column"
 
     label: str
     column: str
 
 
 @dataclass(frozen=True)
-class Variable:
+class Variable(Settings):
     """A quantity that is histogrammed in one region, with regular bins; under- and overflow are kept.
 
     Args:
@@ -86,7 +91,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Shift:
+class Shift(Settings):
     """A systematic variation.
 
     Args:
@@ -105,6 +110,7 @@ class Shift:
     replaces: tuple[tuple[str, str], ...] = ()
     weight: str = ""
 
+    @untracked
     def applies_to(self, process: str) -> bool:
         """Whether the variation is defined for a process."""
         return not self.processes or process in self.processes
@@ -124,7 +130,7 @@ class InputFile:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Settings):
     """A sample of events of one process, nominal or varied.
 
     Args:
@@ -147,7 +153,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Campaign:
+class Campaign(Settings):
     """One set of input files with its metadata.
 
     Args:
@@ -172,13 +178,14 @@ class Campaign:
     label: str = ""
     muons_usable: bool = True
 
+    @untracked
     def nominal(self) -> dict[str, Dataset]:
         """Nominal simulated data sets by process name."""
         return {d.process: d for d in self.datasets.values() if d.shift == "nominal" and not d.is_data}
 
 
 @dataclass(frozen=True)
-class FitRegion:
+class FitRegion(Settings):
     """A region of the statistical model: a variable, re-binned.
 
     Args:
@@ -193,7 +200,7 @@ class FitRegion:
 
 
 @dataclass(frozen=True)
-class Systematic:
+class Systematic(Settings):
     """A nuisance parameter of the statistical model.
 
     Args:
@@ -212,7 +219,7 @@ class Systematic:
 
 
 @dataclass(frozen=True)
-class StatisticalModel:
+class StatisticalModel(Settings):
     """What is fitted to what.
 
     Args:
@@ -234,3 +241,5 @@ class StatisticalModel:
     bounds: tuple[float, float]
     pseudodata: tuple[str, ...]
     pseudodata_backgrounds: tuple[str, ...]
+
+    identity_field: ClassVar[str] = "measurement"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
+from analysis.engine import session, slots
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def run_chain(task: AnalysisTask, workers: int) -> None:
             error that the user can mend.
     """
     _failures.clear()
-    luigi.build([task], workers=workers, local_scheduler=True, no_lock=True, log_level="WARNING")
+    slots.configure(workers)
+    with session.scheduling():
+        luigi.build([task], workers=workers, local_scheduler=True, no_lock=True, log_level="WARNING")
     if task.complete():
         return
     cause = _failures[0] if _failures else None

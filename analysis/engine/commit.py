@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import errno
 import functools
+import getpass
 import os
 import socket
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.engine import provenance
-from analysis.engine.errors import OutputError, StoreError
-from analysis.engine.manifest import Manifest, OutputRecord, checksum
+from analysis.engine import provenance, slots
+from analysis.engine.errors import OutputError, SettingError, StoreError
+from analysis.engine.lock import Lock
+from analysis.engine.manifest import FOLDER, HISTORY, Adoption, Manifest, ManifestName, OutputRecord, checksum
+from analysis.engine.recipe import digest_of
+from analysis.engine.snapshot import Snapshot
+from analysis.engine.verify import Expectation, verify
+from analysis.settings import recorded_reads
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -31,6 +38,10 @@ _ADVICE = {
 }
 
 
+class BusyError(Exception):
+    """Another process is at work on the same branch."""
+
+
 class Commit:
     """Outputs of one run of one task, from their temporary places to their final ones.
 
@@ -40,22 +51,69 @@ class Commit:
 
     def __init__(self, task: AnalysisTask) -> None:
         self._task = task
-        self._promised = {Path(target.path) for target in task.output_targets()}
-        self._staged: dict[Path, Path] = {}
+        self.snapshot = task.snapshot or Snapshot()
+        self._recipe, self._digest = self.snapshot.today(task)
+        self._promised = set(task.output_paths())
+        self._staged: dict[Path, tuple[Path, Expectation]] = {}
+        self._names = self._present()
         self.accounting: dict[str, float] = {}
+        self.spans: tuple[tuple[str, int, int], ...] = ()
+        self.stale_inputs = tuple(self.snapshot.stale_requirements(task))
+
+    def _present(self) -> list[ManifestName]:
+        """Manifests of the branch that are there now: another process may have written one since the snapshot."""
+        parsed = (ManifestName.parse(name) for name in self._task.files.names(self._task.folder / FOLDER))
+        return [name for name in parsed if name is not None and name.branch == self._task.branch_number]
+
+    def is_done(self) -> bool:
+        """Whether another process made the outputs since this one looked."""
+        if all(name.recipe != self._digest for name in self._names):
+            return False
+        found = Snapshot().record(self._task)
+        return found is not None and found.recipe == self._digest
+
+    def adoptable(self) -> Manifest | None:
+        """The present manifest, if nothing but recipes of requirements changed, and their files are the same."""
+        if all(name.recipe.own != self._digest.own for name in self._names):
+            return None
+        found = Snapshot()
+        name = found.record(self._task)
+        manifest = found.manifest(self._task) if name and name.recipe.own == self._digest.own else None
+        inputs = self.snapshot.inputs(self._task)
+        if manifest is None or not all(inputs.values()) or manifest.inputs != inputs:
+            return None
+        return manifest
+
+    def adopt(self, manifest: Manifest, why: str) -> Manifest:
+        """Take present outputs over for today's recipe.
+
+        Args:
+            manifest: the manifest they have.
+            why: the reason, for the record.
+        """
+        entry = Adoption(_now(), f"{getpass.getuser()}@{socket.gethostname()}", why, str(digest_of(manifest.recipe)))
+        inputs = self.snapshot.inputs(self._task)
+        adopted = replace(
+            manifest,
+            recipe=self._recipe,
+            inputs=inputs,
+            adopted=(*manifest.adopted, entry),
+            stale_inputs=self.stale_inputs,
+        )
+        with store_errors(self._task.folder):
+            # the new one first: a kill in between leaves two manifests, of which the current one counts
+            self._write(adopted)
+            self.withdraw(adopted.file_name())
+        return adopted
 
     def begin(self) -> None:
-        """Withdraw the manifest and remove what an interrupted run may have left."""
+        """Make the folders, and remove what interrupted runs have left in them."""
         with store_errors(self._task.folder):
-            self._task.manifest_path.unlink(missing_ok=True)
-            for final in self._promised:
-                final.parent.mkdir(parents=True, exist_ok=True)
-                final.unlink(missing_ok=True)
-                for leftover in final.parent.glob(f".{final.name}.*.part"):
-                    if not _is_alive(leftover.name.removeprefix(f".{final.name}.").removesuffix(".part")):
-                        leftover.unlink(missing_ok=True)
+            for folder in {final.parent for final in self._promised}:
+                folder.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(folder)
 
-    def stage(self, final: Path) -> Path:
+    def stage(self, final: Path, expected: dict[str, Any]) -> Path:
         """Temporary path, beside the final one, to which an output is written.
 
         Raises:
@@ -64,79 +122,158 @@ class Commit:
         if final not in self._promised:
             msg = f"{self._task} writes {final}, which its output() does not name: add it there"
             raise OutputError(msg)
-        self._staged[final] = final.with_name(f".{final.name}.{socket.gethostname()}-{os.getpid()}.part")
-        return self._staged[final]
+        staged = final.with_name(f".{final.name}.{socket.gethostname()}-{os.getpid()}.part")
+        self._staged[final] = (staged, Expectation(**expected))
+        return staged
+
+    def check_reads(self, reads: set[str]) -> None:
+        """Compare what ``run()`` read of the configuration with what the task declares.
+
+        Raises:
+            SettingError: if it read more.
+        """
+        forgotten = sorted(reads - self._recipe.settings.keys())
+        if forgotten:
+            more = f" and {len(forgotten) - 3} more" if len(forgotten) > 3 else ""
+            msg = (
+                f"{self._task.get_task_family()} reads {', '.join(forgotten[:3])}{more}, which its configuration() "
+                "does not declare: add it there, or its outputs would not notice when it changes"
+            )
+            raise SettingError(msg)
 
     def finish(self, resources: dict[str, float], started: str, messages: tuple[str, ...]) -> Manifest:
         """Verify the staged outputs, move them into place and write the manifest.
 
         Raises:
-            OutputError: if an output is missing or empty.
+            OutputError: if an output is missing, or is not what was promised.
             StoreError: if the store cannot be written.
         """
         for final in sorted(self._promised):
-            staged = self._staged.get(final)
+            staged, expectation = self._staged.get(final, (None, None))
             if staged is None or not staged.is_file():
                 msg = f"{self._task} did not write {final}, which its output() promises: nothing was kept"
                 raise OutputError(msg)
-            if not staged.stat().st_size:
-                msg = f"{self._task} wrote {final} with zero bytes: nothing was kept"
-                raise OutputError(msg)
-        outputs = []
+            try:
+                verify(staged, final.name, expectation or Expectation())
+            except OutputError as error:
+                msg = f"{self._task.title()}: {error}: nothing was kept"
+                raise OutputError(msg) from error
         with store_errors(self._task.folder):
-            for final, staged in sorted(self._staged.items()):
-                relative = str(final.relative_to(self._task.store))
-                outputs.append(OutputRecord(relative, staged.stat().st_size, checksum(staged)))
-                staged.replace(final)
+            outputs = tuple(
+                OutputRecord(self._relative(final), staged.stat().st_size, checksum(staged))
+                for final, (staged, _) in sorted(self._staged.items())
+            )
             manifest = Manifest(
-                task=self._task.get_task_family(),
+                recipe=self._recipe,
+                outputs=outputs,
                 parameters=self._task.significant_parameters(),
                 branch=self._task.branch_number,
-                outputs=tuple(outputs),
+                inputs=self.snapshot.inputs(self._task),
                 accounting=self.accounting,
+                spans=self.spans,
                 resources=resources,
                 provenance={"started": started, "finished": _now(), **provenance.here()},
                 warnings=messages,
+                stale_inputs=self.stale_inputs,
             )
-            manifest.write(self._task.manifest_path)
+            self.withdraw()
+            for final, (staged, _) in self._staged.items():
+                self._task.files.move(staged, final)
+            self._write(manifest)
         return manifest
+
+    def _relative(self, final: Path) -> str:
+        return final.relative_to(self._task.store).as_posix()
+
+    def _write(self, manifest: Manifest) -> None:
+        self._task.files.write(self._task.folder / FOLDER / str(manifest.file_name()), manifest.to_bytes())
+
+    def withdraw(self, keep: ManifestName | None = None) -> None:
+        """Move manifests of the branch to the history: what they say is no longer so."""
+        for name in self._names:
+            if name != keep:
+                when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+                branch, _, rest = str(name).partition(".")
+                with suppress(FileNotFoundError):
+                    self._task.files.move(
+                        self._task.folder / FOLDER / str(name), self._task.folder / HISTORY / f"{branch}.{when}.{rest}"
+                    )
 
     def abort(self) -> None:
         """Remove everything that was staged."""
-        for staged in self._staged.values():
+        for staged, _ in self._staged.values():
             staged.unlink(missing_ok=True)
 
 
 def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make a ``run`` method all or nothing; :class:`AnalysisTask` applies it to every ``run`` that is defined."""
+    """Make a ``run`` method all or nothing; :class:`AnalysisTask` applies it to every ``run`` that is defined.
+
+    While it runs, the branch is locked. If another process made the outputs meanwhile, or they turn out to be made of
+    the same files as before, it does not run at all.
+    """
 
     @functools.wraps(run)
     def wrapper(task: AnalysisTask) -> None:
         if task.commit is not None:  # run() of a subclass calls that of its base class: one commit for both
             run(task)
             return
-        started, wall, cpu = _now(), time.monotonic(), time.process_time()
-        task.commit = Commit(task)
-        try:
-            task.commit.begin()
-            with warnings.catch_warnings(record=True) as caught, store_errors(task.folder, _NO_SPACE):
-                warnings.simplefilter("default")
-                run(task)
-            resources = {
-                "wall_seconds": round(time.monotonic() - wall, 3),
-                "cpu_seconds": round(time.process_time() - cpu, 3),
-                "peak_memory_bytes": float(provenance.peak_memory()),
-            }
-            messages = tuple(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
-            manifest = task.commit.finish(resources, started, messages)
-        except BaseException:
-            task.commit.abort()
-            raise
-        finally:
-            task.commit = None
+        # the branches of a workflow share the slot of the process that runs them
+        with hold(task), nullcontext() if task.snapshot else slots.acquire():
+            commit = Commit(task)
+            if commit.is_done():
+                return
+            manifest = commit.adoptable()
+            manifest = commit.adopt(manifest, "same inputs") if manifest else _execute(task, commit, run)
         task.on_commit(manifest)
 
     return wrapper
+
+
+def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> Manifest:
+    started, wall, cpu = _now(), time.monotonic(), time.process_time()
+    task.commit = commit
+    try:
+        commit.begin()
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            store_errors(task.folder, _NO_SPACE),
+            recorded_reads() as reads,
+        ):
+            warnings.simplefilter("default")
+            run(task)
+        commit.check_reads(reads)
+        resources = {
+            "wall_seconds": round(time.monotonic() - wall, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+            "peak_memory_bytes": float(provenance.peak_memory()),
+        }
+        messages = tuple(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+        return commit.finish(resources, started, messages)
+    except BaseException:
+        commit.abort()
+        raise
+    finally:
+        task.commit = None
+
+
+@contextmanager
+def hold(task: AnalysisTask) -> Iterator[None]:
+    """Keep other processes from working on the same branch.
+
+    Raises:
+        BusyError: if another one does, and the task is not to wait.
+    """
+    name = "task" if task.branch_number is None else task.branch_number
+    with store_errors(task.folder):
+        lock = Lock(task.folder / FOLDER / f".{name}.lock")
+        if task.waits_for_others:
+            lock.wait()
+        elif not lock.acquire():
+            raise BusyError
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -159,6 +296,19 @@ def store_errors(folder: Path, codes: Container[int] | None = None) -> Iterator[
         reason = (error.strerror or str(error)).lower()
         msg = f"{folder} cannot be written ({reason}): {advice}, then run again; nothing was half-written"
         raise StoreError(msg) from error
+
+
+_cleaned: set[tuple[int, Path]] = set()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that are gone; done once per folder and process."""
+    if (os.getpid(), folder) in _cleaned:
+        return
+    _cleaned.add((os.getpid(), folder))
+    for path in folder.glob(".*.part"):
+        if not _is_alive(path.name.removesuffix(".part").rpartition(".")[2]):
+            path.unlink(missing_ok=True)
 
 
 def _is_alive(owner: str) -> bool:

@@ -19,3 +19,23 @@ class StoreError(AnalysisError):
 
 class ParameterError(AnalysisError):
     """A parameter of a task has a value that makes no sense."""
+
+
+class RecipeCycleError(AnalysisError):
+    """Tasks require each other in a circle."""
+
+
+class StaleError(AnalysisError):
+    """Outputs are stale, and the configuration says that this is an error."""
+
+
+class SettingError(AnalysisError):
+    """A task reads a value of the configuration that it does not declare."""
+
+
+class BranchesError(AnalysisError):
+    """Branches of a workflow failed."""
+
+
+class ExpensiveRunError(AnalysisError):
+    """A run would redo more than is allowed without being asked."""

@@ -6,18 +6,14 @@ import atexit
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import luigi
-from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import ParameterException
 from luigi.rpc import RPCError
 
-from analysis.engine import progress
+from analysis.engine import session
 from analysis.errors import AnalysisError
-
-if TYPE_CHECKING:
-    from analysis.engine.task import AnalysisTask
 
 _USER_ERRORS = (AnalysisError, ParameterException, RPCError)
 # luigi reports errors of complete() and requires() as text
@@ -25,7 +21,6 @@ _SCHEDULING = re.compile(
     r"Will not run (?P<task>\w+)\(.*\n(?:[\w.]+\.)?(?P<error>\w+): (?P<sentence>[^\n]+)\s*\Z", re.DOTALL
 )
 _failed = False
-_root_task: AnalysisTask | None = None
 
 
 class OneSentence(logging.Filter):
@@ -56,22 +51,12 @@ def install() -> None:
         atexit.register(_print_result)
 
 
-def remember_root(task: AnalysisTask) -> None:
-    """Note the task that the command line asks for: the first one of its family."""
-    global _root_task  # noqa: PLW0603
-    parser = CmdlineParser.get_instance()
-    asks = any(getattr(task, name) for name in task.interactive_params)
-    if _root_task is None and not asks and parser is not None and parser.known_args.root_task == task.get_task_family():
-        task.check()
-        _root_task = task
-        progress.start()
-
-
 def _print_result() -> None:
-    if _root_task is None or _failed:
+    root = session.root()
+    if root is None or _failed:
         return
     try:
-        lines = list(_root_task.result_lines()) if _root_task.complete() else []
+        lines = list(root.result_lines()) if root.complete() else []
     except AnalysisError as error:
         lines = []
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -40,6 +40,8 @@ def report(family: str, title: str, manifest: Manifest) -> None:
 
 def summary(manifest: Manifest) -> str:
     """Time and events of a finished branch in a few words."""
+    if manifest.adopted:
+        return "unchanged: made of the same files as before"
     seconds = manifest.resources.get("wall_seconds", 0.0)
     events = manifest.accounting.get("events_out")
     return f"done in {seconds:.1f} s" + (f", {int(events):,} events" if events is not None else "")

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import law
 import luigi
 
-from analysis.engine import chain, log, progress, scheduler
+from analysis.engine import chain, log, progress, scheduler, session
 from analysis.engine.commit import Commit, committed
-from analysis.engine.completeness import Listing, is_complete
 from analysis.engine.errors import ParameterError
+from analysis.engine.files import LocalFiles
 from analysis.engine.manifest import Manifest
+from analysis.engine.questions import QuestionsTask
+from analysis.engine.snapshot import Snapshot, State
+from analysis.settings import untracked
+
+_FILES = LocalFiles()
+_PLUMBING = ("requires", "workflow_requires", "output", "create_branch_map", "store_parts", "branch_value")
+"""What these methods read of the configuration shows in branches, paths and requirements."""
 
 
-class AnalysisTask(law.Task):  # type: ignore[misc]
+class AnalysisTask(QuestionsTask):
     """A task whose outputs are committed: they exist whole, with a manifest, or the task is not complete.
 
-    A subclass declares parameters, ``requires()``, ``output()`` and ``run()``. In ``run()`` it writes each output to
-    ``self.staged(target)``; the engine verifies all of them, moves them into place and writes the manifest. A ``run()``
-    that does not write what ``output()`` promises fails.
+    A subclass declares parameters, ``requires()``, ``output()`` and ``run()``, and in ``configuration()`` the settings
+    that ``run()`` reads. In ``run()`` it writes each output to ``self.staged(target)``; the engine verifies all of
+    them, moves them into place and writes the manifest. A ``run()`` that does not write what ``output()`` promises
+    fails. The task is complete as long as its recipe is that of the manifest.
 
     Args:
         version: first folder of the store path; another version is another, empty, place.
@@ -39,14 +48,31 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
     path_parameters: ClassVar[frozenset[str]] = frozenset({"version"})
     """Parameters that :meth:`store_parts` turns into folders; subclasses extend the set."""
 
+    revision: ClassVar[int] = 0
+    """Part of the recipe: raised when a change that the recipe does not see makes the outputs stale."""
+
+    pinned_list: ClassVar[str] = "analysis"
+    """The packages ``run`` works with: name of a file of the directory ``sandboxes``, without ``.txt``."""
+
+    independent_outputs: ClassVar[bool] = False
+    """Whether ``output()`` is a mapping, and :meth:`configuration` knows what each of its values is made of."""
+
     _not_in_path: ClassVar[frozenset[str]] = frozenset({"workflow", "effective_workflow", "branch", "branches"})
 
+    waits_for_others: bool = True
+    """Whether to wait if another process is at work on the same branch."""
+
     commit: Commit | None = None
+    snapshot: Snapshot | None = None
+    """What a whole workflow knows of the store when it runs its branches."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "run" in cls.__dict__:
             cls.run = committed(cls.__dict__["run"])
+        for name in _PLUMBING:
+            if name in cls.__dict__:
+                setattr(cls, name, untracked(cls.__dict__[name]))
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +83,21 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
             raise ParameterError(msg)
         return dict(super().modify_param_values(params))
 
+    @classmethod
+    def get_params(cls) -> list[tuple[str, luigi.Parameter]]:
+        """Parameters of the class; luigi looks them up anew for each instance, which takes longer than all the rest."""
+        return list(_parameters(cast("Any", cls)))
+
+    @classmethod
+    def get_param_values(cls, params: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
+        """Values of the parameters, checked; what the checks read of the configuration is in the values."""
+        return list(untracked(super().get_param_values)(params, args, kwargs))
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        log.remember_root(self)
+        session.remember_root(self)
+
+    # the place
 
     @property
     def store(self) -> Path:
@@ -68,19 +106,20 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
         Raises:
             ParameterError: if the variable is not set.
         """
-        store = os.environ.get("ANALYSIS_STORE")
-        if not store:
-            msg = "ANALYSIS_STORE is not set: source setup.sh first"
-            raise ParameterError(msg)
-        return Path(store).absolute()
+        return _store(os.environ.get("ANALYSIS_STORE"))
+
+    @property
+    def files(self) -> LocalFiles:
+        """The file system of the store."""
+        return _FILES
 
     def store_parts(self) -> tuple[str, ...]:
         """Folders of the store path, from the parameters in :attr:`path_parameters`."""
         return (self.version, self.get_task_family())
 
-    @property
-    def folder(self) -> Path:
-        """Folder of this task's outputs, the same for all branches.
+    @functools.cached_property
+    def relative_folder(self) -> str:
+        """Folder of this task's outputs in the store, the same for all branches.
 
         It mirrors the choices: :meth:`store_parts`, then every other significant parameter that is not at its default.
         """
@@ -92,28 +131,105 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
             # luigi has no public name for the default; task_value() answers what the command line or a file says
             if value != parameter.serialize(parameter._default):
                 parts.append(f"{name}_{value}")
-        return self.store.joinpath(*(_path_part(part) for part in parts))
+        return "/".join(_path_part(part) for part in parts)
 
     @property
-    def branch_number(self) -> int | None:
-        """Branch number; ``None`` for a task without branches."""
-        return None
+    def folder(self) -> Path:
+        """Folder of this task's outputs, the same for all branches."""
+        return self.store / self.relative_folder
 
     @property
-    def manifest_path(self) -> Path:
-        """Where the manifest is, one folder for all branches."""
-        return self.folder / "manifests" / f"{'task' if self.branch_number is None else self.branch_number}.json"
+    def key(self) -> str:
+        """What tells this task, or branch, from all others."""
+        return self.relative_folder
 
     def local_target(self, name: str) -> law.LocalFileTarget:
         """Output target of that file name in :attr:`folder`."""
         return law.LocalFileTarget(str(self.folder / name))
 
-    def output_targets(self) -> list[law.LocalFileTarget]:
-        """Outputs as a flat list."""
-        return list(luigi.task.flatten(self.output()))
+    def output_paths(self, outputs: Collection[str] | None = None) -> list[Path]:
+        """Paths of all outputs, or of those with the given names."""
+        found = self.output()
+        if outputs is not None:
+            found = [found[name] for name in sorted(outputs)]
+        return [Path(target.path) for target in luigi.task.flatten(found)]
 
-    def staged(self, target: law.LocalFileTarget) -> Path:
+    # branches
+
+    @property
+    def branch_number(self) -> int | None:
+        """Branch number; ``None`` for a task without branches, and for a whole workflow."""
+        return None
+
+    def whole(self) -> AnalysisTask:
+        """The workflow that a branch belongs to; the task itself otherwise."""
+        return self
+
+    def is_whole_workflow(self) -> bool:
+        """Whether this is a workflow with all its branches."""
+        return False
+
+    def branch_numbers(self) -> list[int]:
+        """Numbers of the branches of a workflow; none for other tasks."""
+        return []
+
+    def branch_tasks(self) -> Iterator[AnalysisTask]:
+        """The branches of a workflow, or the task itself."""
+        yield self
+
+    def branch_task(self, branch: int) -> AnalysisTask:
+        """One branch of a workflow."""
+        msg = f"{self.get_task_family()} has no branches, so no branch {branch}"
+        raise ParameterError(msg)
+
+    # the recipe
+
+    def recipe_parameters(self) -> dict[str, str]:
+        """Parameters that matter: the significant ones but the version, which is a place only."""
+        return {name: value for name, value in self.significant_parameters().items() if name != "version"}
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Settings that ``run()`` reads, by name; see :func:`analysis.settings.settings`.
+
+        A ``run()`` that reads another one fails, so that none is forgotten.
+
+        Args:
+            outputs: names of the outputs that are meant, if :attr:`independent_outputs`; ``None`` for all.
+        """
+        return {}
+
+    def code_modules(self) -> Iterable[str]:
+        """Modules that ``run()`` works with and that its imports do not show."""
+        return ()
+
+    def branch_value(self, branch: int) -> Any:  # noqa: ARG002
+        """What a branch stands for, as part of its recipe."""
+        return None
+
+    def external_inputs(self, branch: int | None) -> Mapping[str, str | None]:  # noqa: ARG002
+        """Identities of files from outside the store that a branch reads, by name; ``None`` for one out of reach."""
+        return {}
+
+    def needs(self, required: AnalysisTask, outputs: frozenset[str] | None = None) -> Collection[str] | None:  # noqa: ARG002
+        """Names of the outputs of a requirement that this task reads.
+
+        Args:
+            required: a task of ``requires()``.
+            outputs: names of this task's outputs that are meant, if :attr:`independent_outputs`; ``None`` for all.
+
+        Returns:
+            Names, if :attr:`independent_outputs` of the requirement; ``None`` for all, nothing for none.
+        """
+        return None
+
+    # running
+
+    def staged(self, target: law.LocalFileTarget, **expected: Any) -> Path:
         """Temporary path to which ``run()`` writes an output.
+
+        Args:
+            target: the output.
+            expected: what has to be found in it, see :class:`analysis.engine.verify.Expectation`.
 
         Raises:
             OutputError: if ``output()`` does not name the target.
@@ -122,20 +238,43 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
         if self.commit is None:
             msg = "staged() can only be called in run()"
             raise RuntimeError(msg)
-        return self.commit.stage(Path(target.path))
+        return self.commit.stage(Path(target.path), expected)
 
     def account(self, **numbers: float) -> None:
         """Record numbers in the manifest, e.g. ``events_in``, ``events_out``, ``sum_of_weights``."""
         if self.commit is not None:
             self.commit.accounting.update(numbers)
 
-    def complete(self) -> bool:
-        """Whether the manifest and everything it names are there."""
-        return self.complete_in(Listing())
+    def account_spans(self, spans: Iterable[tuple[str, int, int]]) -> None:
+        """Record in the manifest which events of which input files the outputs stand for."""
+        if self.commit is not None:
+            self.commit.spans = tuple(spans)
 
-    def complete_in(self, listing: Listing) -> bool:
-        """Like :meth:`complete`, with a listing that many branches share."""
-        return is_complete(self.manifest_path, self.store, [Path(t.path) for t in self.output_targets()], listing)
+    def manifests_of(self, required: Any) -> list[Manifest]:
+        """Manifests of all branches of required tasks, in order; for ``run()``.
+
+        Args:
+            required: a task, or any nesting of tasks in lists and mappings, as ``requires()`` has it.
+        """
+        tasks = [branch for task in luigi.task.flatten(required) for branch in task.branch_tasks()]
+        snapshot = self.commit.snapshot if self.commit else Snapshot()
+        return [snapshot.required_manifest(task) for task in tasks]
+
+    def complete(self) -> bool:
+        """Whether outputs are there, whole and current."""
+        return session.snapshot().is_complete(self)
+
+    def state(self) -> State:
+        """State of a branch, or of a task without branches."""
+        return Snapshot().state(self)
+
+    def manifest(self) -> Manifest:
+        """The manifest of a branch, or of a task without branches.
+
+        Raises:
+            ManifestError: if there is none, or it cannot be read.
+        """
+        return Snapshot().required_manifest(self)
 
     def run_chain(self, workers: int = 1) -> Self:
         """Run this task and everything it requires; for scripts and notebooks.
@@ -152,10 +291,6 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
         chain.run_chain(self, workers)
         return self
 
-    def manifest(self) -> Manifest:
-        """The manifest of a complete task."""
-        return Manifest.read(self.manifest_path)
-
     def significant_parameters(self) -> dict[str, str]:
         """Significant parameters as on the command line."""
         return {
@@ -163,6 +298,8 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
             for name, parameter in self.get_params()
             if parameter.significant and name not in self._not_in_path
         }
+
+    # what people see
 
     def title(self) -> str:
         """Task family with the parameters a reader needs to tell it from its siblings."""
@@ -182,6 +319,19 @@ class AnalysisTask(law.Task):  # type: ignore[misc]
     def result_lines(self) -> Iterator[str]:
         """Lines that end the standard output of a successful ``law run`` of this task."""
         yield from ()
+
+
+@functools.cache
+def _parameters(cls: Any) -> tuple[tuple[str, luigi.Parameter], ...]:
+    return tuple(super(AnalysisTask, cls).get_params())
+
+
+@functools.lru_cache(maxsize=1)
+def _store(variable: str | None) -> Path:
+    if not variable:
+        msg = "ANALYSIS_STORE is not set: source setup.sh first"
+        raise ParameterError(msg)
+    return Path(variable).absolute()
 
 
 def _path_part(value: object) -> str:

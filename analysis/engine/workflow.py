@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import law
+from law.workflow.local import LocalWorkflowProxy
 
-from analysis.engine import progress
-from analysis.engine.completeness import Listing
+from analysis.engine.branches import run_branches
 from analysis.engine.errors import ParameterError
 from analysis.engine.task import AnalysisTask
 
 WORKFLOW_TYPES = ("local",)
 """Values of ``--workflow``."""
+
+
+class LocalProxy(LocalWorkflowProxy):  # type: ignore[misc]
+    """Runs the branches itself, where law would hand each of them to luigi's scheduler."""
+
+    def run(self) -> None:
+        """Run all branches that are not complete."""
+        run_branches(self.task)
 
 
 class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
@@ -23,6 +32,7 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
     """
 
     exclude_index = True
+    workflow_proxy_cls = LocalProxy
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
@@ -38,20 +48,50 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
         self.get_branch_map()
 
     @property
+    def key(self) -> str:
+        """What tells this workflow, or branch, from all others."""
+        part = ",".join(map(str, self.branches)) if self.is_workflow() else self.branch
+        return f"{self.relative_folder}#{part}"
+
+    @property
     def branch_number(self) -> int | None:
         """Branch number; ``None`` for the workflow itself."""
         return int(self.branch) if self.is_branch() else None
 
-    def workflow_complete(self) -> bool:
-        """Whether all branches are complete, from one listing of each folder."""
-        listing = Listing()
-        return all(task.complete_in(listing) for task in self.get_branch_tasks().values())
+    def whole(self) -> AnalysisTask:
+        """The workflow that a branch belongs to."""
+        workflow: AnalysisTask = self.as_workflow()
+        return workflow
 
-    def local_workflow_pre_run(self) -> None:
-        """Announce the branches that are going to run."""
-        listing = Listing()
-        missing = sum(not task.complete_in(listing) for task in self.get_branch_tasks().values())
-        progress.expect(self.get_task_family(), missing)
+    def is_whole_workflow(self) -> bool:
+        """Whether this is the workflow itself."""
+        return bool(self.is_workflow())
+
+    def branch_numbers(self) -> list[int]:
+        """Numbers of the branches."""
+        return list(self.get_branch_map())
+
+    def branch_tasks(self) -> Iterator[AnalysisTask]:
+        """The branches of the workflow, or the branch itself."""
+        yield from self.get_branch_tasks().values() if self.is_workflow() else [self]
+
+    def branch_task(self, branch: int) -> AnalysisTask:
+        """One branch."""
+        task: AnalysisTask = self.as_branch(branch)
+        return task
+
+    def branch_value(self, branch: int) -> Any:
+        """What a branch stands for: its entry in the branch map."""
+        return self.get_branch_map()[branch]
+
+    def workflow_complete(self) -> bool:
+        """Whether all branches are complete."""
+        return AnalysisTask.complete(self)
+
+    def publish_branches(self, done: int, total: int) -> None:
+        """Tell the scheduler's page how far the branches are."""
+        if total:
+            self.publish_progress(100.0 * done / total)
 
     def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
         """Branches with their data.

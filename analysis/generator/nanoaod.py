@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
+from contextlib import contextmanager
+from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from .events import generate_events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import awkward as ak
@@ -17,9 +21,11 @@ if TYPE_CHECKING:
 CLUSTER_SIZE = 50_000
 """Events per cluster of the tree."""
 
+_FIRST_DAY = datetime(1995, 1, 1)
+
 
 def write_nanoaod(path: Path, dataset: str, n_events: int, *, seed: int, first_event: int = 0) -> None:
-    """Generates events and writes them to a file.
+    """Generates events and writes them to a file, the same bytes for the same arguments.
 
     Args:
         path: file to write; an existing one is replaced.
@@ -34,10 +40,12 @@ def write_nanoaod(path: Path, dataset: str, n_events: int, *, seed: int, first_e
     """
     import uproot
 
-    # the same file for the same arguments, and another one for others
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{dataset}/{n_events}/{seed}/{first_event}")
-    arrays = as_arrays(generate_events(dataset, n_events, seed=seed, first_event=first_event))
-    with uproot.recreate(path, compression=uproot.ZSTD(1), uuid_function=lambda: identity) as file:
+    events = generate_events(dataset, n_events, seed=seed, first_event=first_event)
+    identity = content_uuid(events, f"{dataset}/{seed}/{first_event}")
+    arrays = as_arrays(events)
+    options = {"compression": uproot.ZSTD(1), "uuid_function": lambda: identity}
+    # a path would leave its name in the file
+    with path.open("w+b") as opened, _undated(), uproot.recreate(opened, **options) as file:
         tree = file.mktree(
             "Events",
             {name: array.type.content for name, array in arrays.items()},
@@ -50,6 +58,34 @@ def write_nanoaod(path: Path, dataset: str, n_events: int, *, seed: int, first_e
                 break
             stop = start + CLUSTER_SIZE if n_events - start >= 2 * CLUSTER_SIZE else n_events
             tree.extend({name: array[start:stop] for name, array in arrays.items()})
+
+
+def content_uuid(events: GeneratedEvents, origin: str) -> UUID:
+    """Identifier that stands for the content of a file: whoever knows it knows the events.
+
+    Args:
+        events: generated events.
+        origin: what they were generated from.
+    """
+    digest = sha256(origin.encode())
+    for group in (events.flat, events.counts, events.content):
+        for name, values in group.items():
+            digest.update(f"{name}/{values.dtype.str}/{len(values)}".encode())
+            digest.update(values.tobytes())
+    return UUID(bytes=digest.digest()[:16], version=5)
+
+
+@contextmanager
+def _undated() -> Iterator[None]:
+    """Have uproot date whatever it writes as of the first day that ROOT knows; it has no option for that."""
+    import uproot
+
+    encode = uproot._util.datetime_to_code
+    uproot._util.datetime_to_code = lambda _: encode(_FIRST_DAY)
+    try:
+        yield
+    finally:
+        uproot._util.datetime_to_code = encode
 
 
 def as_arrays(events: GeneratedEvents) -> dict[str, ak.Array]:

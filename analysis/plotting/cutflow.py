@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.config.processes import process
-from analysis.config.selection import REGIONS
+from analysis.config.selection import REGIONS, SELECTION
 from analysis.config.shifts import SHIFTS
 from analysis.plotting.style import PlotError, cms_style, label_corner, place_legend, single_panel
 
@@ -33,6 +33,11 @@ def split_cutflow(cutflow: Cutflow) -> CutflowParts:
     return CutflowParts(
         tuple(s for s in cutflow.steps if not s.is_region), tuple(s for s in cutflow.steps if s.is_region)
     )
+
+
+def step_label(step: CutflowStep) -> str:
+    """What a step requires; its name if the selection does not know it."""
+    return next((known.label for known in SELECTION if known.column == step.name), step.name)
 
 
 def step_efficiency(step: CutflowStep, reference: CutflowStep) -> float:
@@ -78,7 +83,7 @@ def plot_cutflow(cutflows: Sequence[Cutflow], campaign: Campaign) -> Figure:
             mplhep.histplot([fraction], region_edges[i : i + 2], yerr=False, edges=False, **options)
         smallest = min([smallest, *(f for part in fractions for f in part if f > 0)])
     centers = np.append((edges[1:] + edges[:-1]) / 2, (region_edges[1:] + region_edges[:-1]) / 2)
-    texts = [fill(s.label, 13) for s in steps] + [_region_text(s.label) for s in regions]
+    texts = [fill(step_label(s), 13) for s in steps] + [_region_text(s.name) for s in regions]
     axes.set_xticks(centers, texts, fontsize=19, linespacing=1.05)
     axes.tick_params(axis="x", which="both", bottom=False, top=False)
     axes.set_xlim(0, region_edges[-1])

@@ -10,7 +10,7 @@ from analysis.config.processes import PROCESSES, process
 from analysis.config.selection import REGIONS
 from analysis.config.variables import OBSERVABLES
 from analysis.plotting.comparison import REAL_DATA
-from analysis.plotting.cutflow import split_cutflow, step_efficiency
+from analysis.plotting.cutflow import split_cutflow, step_efficiency, step_label
 from analysis.plotting.stack import stack_order, uncertainty_band
 from analysis.templates import TemplateError, TemplateKey, Templates
 
@@ -165,8 +165,8 @@ def tabulate_cutflow(cutflow: Cutflow) -> Table:
             f"{100 * step_efficiency(step, reference):.3g} %",
         )
         for label, step in (
-            *((s.label, s) for s in parts.steps),
-            *((f"region {s.label}", s) for s in parts.regions),
+            *((step_label(s), s) for s in parts.steps),
+            *((f"region {s.name}", s) for s in parts.regions),
         )
     )
     return Table(f"Cutflow of {cutflow.dataset}.", ("step", "events", "sum of weights", "efficiency"), rows)

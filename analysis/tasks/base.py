@@ -10,6 +10,7 @@ from analysis.config import NOMINAL, SHIFTS, ConfigurationError, check_known, ge
 from analysis.config.types import Campaign, Dataset, Shift
 from analysis.engine.task import AnalysisTask
 from analysis.engine.workflow import AnalysisWorkflow
+from analysis.settings import untracked
 
 
 class CampaignTask(AnalysisTask):
@@ -35,7 +36,12 @@ class CampaignTask(AnalysisTask):
         get_campaign(params["campaign"], params["files_per_dataset"])
         return params
 
+    def recipe_parameters(self) -> dict[str, str]:
+        """Parameters that matter; a campaign file is known by the name in it, wherever it is."""
+        return {**super().recipe_parameters(), "campaign": self.campaign_inst.name}
+
     @property
+    @untracked
     def campaign_inst(self) -> Campaign:
         """The campaign."""
         return get_campaign(self.campaign, self.files_per_dataset)
@@ -63,6 +69,7 @@ class DatasetTask(CampaignTask):
         return params
 
     @property
+    @untracked
     def dataset_inst(self) -> Dataset:
         """The data set."""
         return self.campaign_inst.datasets[self.dataset]
@@ -89,6 +96,7 @@ class ChunkedTask(DatasetTask):
     )
 
     @property
+    @untracked
     def events_per_chunk(self) -> int:
         """Largest number of events of a chunk."""
         return int(self.chunk_size) or self.campaign_inst.chunk_size
@@ -116,6 +124,7 @@ class ShiftTask(ChunkedTask):
         return params
 
     @property
+    @untracked
     def shift_inst(self) -> Shift:
         """The shift."""
         return SHIFTS.get(self.shift, NOMINAL)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import law
 import luigi
 
-from analysis.config import MODEL, ConfigurationError
+from analysis.config import MODEL, PROCESSES, VARIABLES, ConfigurationError
+from analysis.settings import settings, untracked
 from analysis.tasks.fill_histograms import MergeHistograms
 from analysis.tasks.train_model import FoldsTask
 from analysis.templates import PSEUDODATA, TemplateKey, Templates, load_histogram, templates_from_datasets
+
+if TYPE_CHECKING:
+    from analysis.engine.task import AnalysisTask
 
 
 class TemplatesTask(FoldsTask):
@@ -29,6 +33,18 @@ class TemplatesTask(FoldsTask):
     )
 
     path_parameters = FoldsTask.path_parameters | {"histograms"}
+
+    def prediction_settings(self) -> dict[str, Any]:
+        """Settings that decide how histograms become templates of processes, and what they are compared with."""
+        variables = [VARIABLES[name] for name in self.template_names()]
+        binning = ("bins", "start", "stop") if self.histograms else ()
+        return {
+            **settings(PROCESSES.values(), "sample"),
+            **settings(self.campaign_inst, "datasets"),
+            **settings(self.campaign_inst.datasets.values(), "process", "shift", "is_data"),
+            **settings(variables, "region", *binning),
+            **settings(MODEL),
+        }
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
@@ -49,11 +65,29 @@ class TemplatesTask(FoldsTask):
         digest = sha256(Path(self.histograms).read_bytes()).hexdigest()[:8]
         return (self.version, f"published-{digest}", self.get_task_family())
 
+    @untracked
     def histogram_requires(self) -> dict[str, MergeHistograms]:
         """The histograms of each data set, by name; none if published ones are fitted."""
         if self.histograms:
             return {}
         return {name: MergeHistograms.req(self, dataset=name) for name in self.campaign_inst.datasets}
+
+    @untracked
+    def template_names(self) -> list[str]:
+        """Names of the variables whose histograms are read: the fitted ones."""
+        return [region.variable for region in MODEL.regions]
+
+    def needs(self, required: AnalysisTask, outputs: frozenset[str] | None = None) -> Collection[str] | None:  # noqa: ARG002
+        """Of the histograms, those that are read."""
+        return self.template_names() if isinstance(required, MergeHistograms) else None
+
+    def recipe_parameters(self) -> dict[str, str]:
+        """Parameters that matter; a file of histograms is known by its content, wherever it is."""
+        return {name: value for name, value in super().recipe_parameters().items() if name != "histograms"}
+
+    def external_inputs(self, branch: int | None) -> dict[str, str | None]:  # noqa: ARG002
+        """The file of published histograms, if it is fitted."""
+        return {"histograms": self.store_parts()[1]} if self.histograms else {}
 
     def load_templates(self, variables: Sequence[str]) -> Templates:
         """Templates of the given variables."""
@@ -86,11 +120,15 @@ class BuildModel(TemplatesTask):
             "histograms": self.local_target("histograms.root"),
         }
 
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The statistical model, and what it is made of."""
+        return self.prediction_settings()
+
     def run(self) -> None:
         """Build."""
         from analysis.stats.workspace import build_workspace, workspace_text, write_templates_root
 
-        templates = self.load_templates([region.variable for region in MODEL.regions])
+        templates = self.load_templates(self.template_names())
         with tempfile.TemporaryDirectory() as work_dir:
             result = build_workspace(MODEL, templates, Path(work_dir))
         summary = {"observation": result.observation, "dropped": [str(d) for d in result.dropped]}

@@ -7,9 +7,11 @@ from typing import Any
 
 import law
 
+from analysis.columnar.assignments import FEATURE_COLUMNS
 from analysis.config import FEATURES
+from analysis.settings import settings
 from analysis.tasks.produce_columns import ProduceColumns, ReducedShiftWorkflow
-from analysis.tasks.reduce_events import ReduceEvents
+from analysis.tasks.reduce_events import ReduceEvents, account_merged
 from analysis.tasks.train_model import FoldsTask, TrainModel
 
 
@@ -38,12 +40,20 @@ class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
         """A parquet file, aligned by row with the reduced events."""
         return self.local_target(f"scores_{self.branch}.parquet")
 
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The features in their order, and what the shift replaces."""
+        return {"features": [v.name for v in FEATURES], **settings(self.shift_inst, "kind", "replaces")}
+
+    def code_modules(self) -> set[str]:
+        """Where the columns are computed that features are made of."""
+        return self.modules_behind(FEATURE_COLUMNS)
+
     def run(self) -> None:
         """Evaluate."""
         import awkward as ak
         import numpy as np
 
-        from analysis.columnar.assignments import FEATURE_COLUMNS, feature_blocks
+        from analysis.columnar.assignments import feature_blocks
         from analysis.columnar.sources import ParquetSource, write_parquet
         from analysis.columnar.table import Table
         from analysis.ml.evaluation import best_assignments, load_models
@@ -66,5 +76,6 @@ class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
                 for i, role in enumerate(("w1", "w2", "b_had", "b_lep"))
             },
         }
-        write_parquet(ak.Array(columns), self.staged(self.output()))
-        self.account(events_in=len(events), events_out=int(inside.sum()))
+        write_parquet(ak.Array(columns), self.staged(self.output(), entries=len(events), columns=tuple(columns)))
+        account_merged(self, self.manifests_of(self.requires()["events"]), len(events))
+        self.account(events_scored=int(inside.sum()))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 
-from analysis.config import MODEL, VARIABLES, check_known
-from analysis.config.types import Variable
+from analysis.config import MODEL, PROCESSES, REGIONS, VARIABLES, check_known
+from analysis.config.types import Campaign, Variable
 from analysis.engine.task import AnalysisTask
+from analysis.settings import settings, untracked
 from analysis.tasks.build_model import TemplatesTask
 from analysis.tasks.fill_histograms import histogram_variables
 
@@ -25,6 +26,21 @@ OBSERVATION_LABELS: Mapping[ObservationKind, str] = {
     "pseudodata": "Pseudo-data",
     "asimov": "Asimov data",
 }
+
+
+def figure_settings(campaign: Campaign, processes: bool = True, regions: bool = True) -> dict[str, Any]:
+    """Settings that show in figures.
+
+    Args:
+        campaign: for the label and luminosity.
+        processes: whether labels and colours of processes are used.
+        regions: whether labels of regions are used.
+    """
+    return {
+        **settings(campaign, "energy", "generated", "label", "luminosity"),
+        **(settings(PROCESSES.values(), "label", "color") if processes else {}),
+        **(settings(REGIONS.values(), "label") if regions else {}),
+    }
 
 
 class FiguresTask(AnalysisTask):
@@ -69,6 +85,7 @@ class VariablesTask(TemplatesTask):
         """Look at the names."""
         self.chosen_variables()
 
+    @untracked
     def chosen_variables(self) -> list[Variable]:
         """The variables.
 
@@ -83,6 +100,16 @@ class VariablesTask(TemplatesTask):
         for name in self.variables:
             check_known("variable", name, names, f"campaign {self.campaign}")
         return [v for v in known if v.name in self.variables or not self.variables]
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """What predictions are made of, and how they are shown."""
+        shown = settings(self.chosen_variables(), "label", "region", "unit")
+        return {**figure_settings(self.campaign_inst), **self.prediction_settings(), **shown}
+
+    @untracked
+    def template_names(self) -> list[str]:
+        """Names of the variables whose histograms are read: the chosen ones."""
+        return [v.name for v in self.chosen_variables()]
 
     def observe(self, templates: Templates) -> Observation:
         """What is compared with the prediction."""

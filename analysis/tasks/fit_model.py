@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import law
 
 from analysis.config import MODEL
+from analysis.settings import settings
 from analysis.tasks.build_model import BuildModel, TemplatesTask
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class FitModel(TemplatesTask):
     def output(self) -> law.LocalFileTarget:
         """Best-fit values, uncertainties and correlations as JSON."""
         return self.local_target("fit.json")
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The parameter of interest."""
+        return settings(MODEL, "parameter_of_interest")
 
     def run(self) -> None:
         """Fit."""

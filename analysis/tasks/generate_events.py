@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import law
@@ -25,9 +26,10 @@ class GenerateEvents(DatasetWorkflow):
             raise ConfigurationError(msg)
         return dict(super().modify_param_values(params))
 
-    def create_branch_map(self) -> dict[int, int]:
-        """Number of events of each file."""
-        return dict(enumerate(file.entries or 0 for file in self.dataset_inst.files))
+    def create_branch_map(self) -> dict[int, tuple[int, int]]:
+        """Number of events of each file, and number of its first event in the data set."""
+        entries = [file.entries or 0 for file in self.dataset_inst.files]
+        return dict(enumerate(zip(entries, accumulate(entries, initial=0), strict=False)))
 
     def output(self) -> law.LocalFileTarget:
         """A ROOT file."""
@@ -37,6 +39,7 @@ class GenerateEvents(DatasetWorkflow):
         """Generate and write the events of one file."""
         from analysis.generator import write_nanoaod
 
-        first = sum(file.entries or 0 for file in self.dataset_inst.files[: self.branch])
-        write_nanoaod(self.staged(self.output()), self.dataset, self.branch_data, seed=SEED, first_event=first)
-        self.account(events_out=self.branch_data)
+        entries, first = self.branch_data
+        staged = self.staged(self.output(), entries=entries)
+        write_nanoaod(staged, self.dataset, entries, seed=SEED, first_event=first)
+        self.account(events_out=entries)

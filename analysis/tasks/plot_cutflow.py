@@ -11,9 +11,11 @@ import law
 import luigi
 
 from analysis.columnar.cutflow import Cutflow, add_cutflows
-from analysis.config import check_known
+from analysis.config import SELECTION, SHIFTS, check_known
+from analysis.settings import settings
 from analysis.tasks.base import CampaignTask
-from analysis.tasks.figures import FiguresTask
+from analysis.tasks.figures import FiguresTask, figure_settings
+from analysis.tasks.index_files import IndexFiles, reconcile_with_index
 from analysis.tasks.reduce_events import ReducedTask
 from analysis.tasks.select_events import SelectEvents
 
@@ -45,9 +47,23 @@ class PlotCutflow(CampaignTask, FiguresTask):
             check_known("data set", self.dataset, names, f"campaign {self.campaign}")
         return [self.dataset] if self.dataset else names
 
-    def requires(self) -> dict[str, SelectEvents]:
-        """The selection of each data set."""
-        return {name: SelectEvents.req(self, dataset=name) for name in self.dataset_names()}
+    def requires(self) -> dict[str, Any]:
+        """The selection of each data set, and the index of its files."""
+        return {
+            name: {"selection": SelectEvents.req(self, dataset=name), "index": IndexFiles.req(self, dataset=name)}
+            for name in self.dataset_names()
+        }
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Labels of steps, regions, processes and data sets."""
+        datasets = [self.campaign_inst.datasets[name] for name in self.dataset_names()]
+        return {
+            **figure_settings(self.campaign_inst),
+            **settings(self.campaign_inst, "datasets"),
+            **settings(datasets, "process", "shift", "is_data"),
+            **settings(SELECTION, "label"),
+            **settings(SHIFTS.values(), "label"),
+        }
 
     def figure_names(self) -> list[str]:
         """One figure."""
@@ -61,7 +77,10 @@ class PlotCutflow(CampaignTask, FiguresTask):
         """Add up and draw."""
         from analysis.plotting.cutflow import plot_cutflow
 
-        cutflows = [self._add(collection["collection"]) for collection in self.input().values()]
+        for name, required in self.requires().items():
+            index, parts = (self.manifests_of(required[kind]) for kind in ("index", "selection"))
+            reconcile_with_index(f"{self.title()} of {name}", index, parts)
+        cutflows = [self._add(inputs["selection"]["collection"]) for inputs in self.input().values()]
         content = [cutflow.to_json() for cutflow in cutflows]
         self.staged(self.output()["json"]).write_text(json.dumps(content, indent=1) + "\n")
         self.save("cutflow", plot_cutflow(cutflows, self.campaign_inst))

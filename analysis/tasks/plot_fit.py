@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from analysis.config import MODEL
+from analysis.config import MODEL, PROCESSES, VARIABLES
+from analysis.settings import settings
 from analysis.tasks.build_model import TemplatesTask
-from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask
+from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask, figure_settings
 from analysis.tasks.fit_model import FitModel
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ class PlotFit(PredictionTask, FiguresTask):
     """Draw the fitted distributions with their uncertainty, before and after the fit."""
 
     preload = (*PredictionTask.preload, *FiguresTask.preload)
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The fitted regions, and how they are shown."""
+        fitted = [VARIABLES[region.variable] for region in MODEL.regions]
+        return {
+            **figure_settings(self.campaign_inst),
+            **settings(PROCESSES.values(), "label", "color", "sample"),
+            **settings(MODEL, "regions"),
+            **settings(MODEL.regions),
+            **settings(fitted, "label", "region", "unit"),
+        }
 
     def figure_names(self) -> list[str]:
         """One figure per region, before and after the fit."""

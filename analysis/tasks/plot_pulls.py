@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from analysis.tasks.build_model import TemplatesTask
-from analysis.tasks.figures import FiguresTask
+from analysis.tasks.figures import FiguresTask, figure_settings
 from analysis.tasks.fit_model import FitModel
 
 
@@ -14,6 +16,10 @@ class PlotPulls(TemplatesTask, FiguresTask):
         """The fit."""
         required: FitModel = FitModel.req(self)
         return required
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The label of the campaign."""
+        return figure_settings(self.campaign_inst, processes=False, regions=False)
 
     def figure_names(self) -> list[str]:
         """Two figures."""

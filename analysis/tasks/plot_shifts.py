@@ -9,6 +9,7 @@ import luigi
 
 from analysis.config import MODEL, PROCESSES, SHIFTS, check_known
 from analysis.config.types import Systematic, Variable
+from analysis.settings import settings, untracked
 from analysis.tasks.figures import FiguresTask, VariablesTask
 from analysis.tasks.fill_histograms import MergeHistograms
 
@@ -30,10 +31,15 @@ class PlotShifts(VariablesTask, FiguresTask):
         check_known("process", params["process"], PROCESSES)
         return dict(super().modify_param_values(params))
 
+    @untracked
     def chosen_variables(self) -> list[Variable]:
         """The variables; the fitted ones by default."""
         fitted = {region.variable for region in MODEL.regions}
         return [v for v in super().chosen_variables() if self.variables or v.name in fitted]
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:
+        """In addition, the labels of the shifts."""
+        return {**super().configuration(outputs), **settings(SHIFTS.values(), "kind", "label")}
 
     def requires(self) -> dict[str, MergeHistograms]:
         """The histograms."""

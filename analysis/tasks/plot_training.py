@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from analysis.columnar.column import modules_behind
 from analysis.columnar.producers import TRAINING
+from analysis.config import FEATURES
 from analysis.ml.training import TrainingCurve
 from analysis.tasks.evaluate_model import EvaluateModel
-from analysis.tasks.figures import FiguresTask
+from analysis.tasks.figures import FiguresTask, figure_settings
 from analysis.tasks.produce_columns import ProduceColumns
 from analysis.tasks.reduce_events import ReduceEvents
 from analysis.tasks.train_model import FoldsTask, TrainModel
@@ -34,6 +36,15 @@ class PlotTraining(FoldsTask, FiguresTask):
     def figure_names(self) -> list[str]:
         """Three figures."""
         return ["learning_curve", "score", "triplet_efficiency"]
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The features in their order, and the label of the campaign."""
+        shown = figure_settings(self.campaign_inst, processes=False, regions=False)
+        return {"features": [v.name for v in FEATURES], **shown}
+
+    def code_modules(self) -> set[str]:
+        """Where jets are selected."""
+        return modules_behind({"SelectedJet.parton"}, available={"Jet.parton"})
 
     def run(self) -> None:
         """Draw."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import law
 import luigi
 
-from analysis.columnar.producers import OBSERVABLES, PRODUCERS, produced_columns
+from analysis.columnar.column import modules_behind
+from analysis.columnar.producers import OBSERVABLES, PRODUCERS, produced_columns, reduced_columns
+from analysis.settings import settings, untracked
 from analysis.tasks.base import ShiftTask
-from analysis.tasks.reduce_events import ReducedWorkflow, ReduceEvents
+from analysis.tasks.reduce_events import ReducedWorkflow, ReduceEvents, account_merged
 
 
 class ReducedShiftWorkflow(ReducedWorkflow, ShiftTask):
     """A workflow with one branch per reduced file, run once per kinematic shift."""
 
     exclude_index = True
+
+    @untracked
+    def modules_behind(self, columns: Iterable[str]) -> set[str]:
+        """Modules that compute columns from the reduced events, under the shift."""
+        shifted = {new for _, new in self.shift_inst.replaces}
+        return modules_behind({*columns, *shifted}, available=reduced_columns(self.dataset_inst, self.campaign_inst))
 
 
 class ProduceColumns(ReducedShiftWorkflow):
@@ -47,6 +56,15 @@ class ProduceColumns(ReducedShiftWorkflow):
         """A parquet file."""
         return self.local_target(f"columns_{self.branch}.parquet")
 
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The columns, and what the shift replaces."""
+        columns = sorted(set(produced_columns(self.columns, self.dataset_inst)))
+        return {"columns": columns, **settings(self.shift_inst, "kind", "replaces")}
+
+    def code_modules(self) -> set[str]:
+        """Where the columns are computed."""
+        return self.modules_behind(produced_columns(self.columns, self.dataset_inst))
+
     def run(self) -> None:
         """Compute."""
         from analysis.columnar.sources import ParquetSource, write_parquet
@@ -54,5 +72,6 @@ class ProduceColumns(ReducedShiftWorkflow):
 
         events = Table(ParquetSource(Path(self.input()["events"].path)))
         columns = produced_columns(self.columns, self.dataset_inst)
-        write_parquet(events.shifted(self.shift_inst).records(columns), self.staged(self.output()))
-        self.account(events_in=len(events), events_out=len(events))
+        staged = self.staged(self.output(), entries=len(events), columns=columns)
+        write_parquet(events.shifted(self.shift_inst).records(columns), staged)
+        account_merged(self, self.manifests_of(self.requires()["events"]), len(events))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import law
 import luigi
 
+from analysis.columnar.column import modules_behind
+from analysis.columnar.producers import reduced_columns
+from analysis.engine.accounting import Span, merge_spans, reconcile_counts
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
 from analysis.tasks.index_files import IndexFiles, input_path, read_index
 from analysis.tasks.select_events import Chunk, SelectEvents, chunk_steps
+
+if TYPE_CHECKING:
+    from analysis.engine.manifest import Manifest
+    from analysis.engine.task import AnalysisTask
 
 
 class ReducedTask(ChunkedTask):
@@ -60,11 +69,19 @@ class ReduceEvents(ReducedWorkflow):
         """A parquet file."""
         return self.local_target(f"events_{self.branch}.parquet")
 
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The columns that are kept."""
+        columns = reduced_columns(self.dataset_inst, self.campaign_inst)
+        return {"columns": columns, "events per chunk": self.events_per_chunk}
+
+    def code_modules(self) -> set[str]:
+        """Where columns are computed that cannot be computed later."""
+        return modules_behind(reduced_columns(self.dataset_inst, self.campaign_inst))
+
     def run(self) -> None:
         """Reduce chunk by chunk, and merge."""
         import awkward as ak
 
-        from analysis.columnar.producers import reduced_columns
         from analysis.columnar.sources import write_parquet
 
         columns = reduced_columns(self.dataset_inst, self.campaign_inst)
@@ -78,8 +95,8 @@ class ReduceEvents(ReducedWorkflow):
             )
         ]
         events = ak.concatenate(parts)
-        write_parquet(events, self.staged(self.output()))
-        self.account(events_in=len(events), events_out=len(events))
+        write_parquet(events, self.staged(self.output(), entries=len(events)))
+        account_merged(self, self.manifests_of(self.requires()["selection"]), len(events))
 
     def _reduce_chunk(self, chunk: Chunk, selection: str, entries: int, columns: list[str]) -> list[Any]:
         import awkward as ak
@@ -95,6 +112,24 @@ class ReduceEvents(ReducedWorkflow):
             inside["entry"] = inside["entry"] - offset
             parts.append(reduce(Table(NanoAODSource(input_path(self, chunk.file), start, stop)), inside, columns))
         return parts
+
+
+def account_merged(task: AnalysisTask, parts: Sequence[Manifest], events: int) -> None:
+    """Record what the outputs of a task stand for, which are aligned with or merged from those of others.
+
+    Args:
+        task: the task that runs.
+        parts: manifests of what it is made of.
+        events: number of events that it has written.
+
+    Raises:
+        AccountingError: if that is not how many events the parts have, or some events are there twice.
+    """
+    counts = {f"{part.task} branch {part.branch}": int(part.accounting["events_out"]) for part in parts}
+    reconcile_counts(task.title(), counts, events, "events")
+    weights = math.fsum(part.accounting["sum_of_weights"] for part in parts)
+    task.account(events_in=events, events_out=events, sum_of_weights=weights)
+    task.account_spans(merge_spans(Span(*span) for part in parts for span in part.spans))
 
 
 def even_groups(items: list[int], size: int) -> list[list[int]]:

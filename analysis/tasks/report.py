@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import law
 import luigi
 
-from analysis.config import MODEL, VARIABLES
+from analysis.config import MODEL, PROCESSES, SELECTION, SHIFTS, VARIABLES
 from analysis.engine import provenance
 from analysis.engine.manifest import Manifest
+from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
-from analysis.engine.workflow import AnalysisWorkflow
+from analysis.settings import settings, untracked
 from analysis.tasks.build_model import TemplatesTask
-from analysis.tasks.figures import FiguresTask
+from analysis.tasks.figures import FiguresTask, figure_settings
 from analysis.tasks.fit_model import FitModel
 from analysis.tasks.plot_cutflow import PlotCutflow
 from analysis.tasks.plot_fit import POSTFIT, PREFIT, PlotFit
@@ -68,6 +69,7 @@ class Report(TemplatesTask):
                 required["training"] = PlotTraining.req(self)
         return required
 
+    @untracked
     def _shifted_processes(self) -> list[str]:
         present = {d.process for d in self.campaign_inst.datasets.values()}
         return [name for name in SHIFTED_PROCESSES if self.histograms or name in present]
@@ -75,6 +77,18 @@ class Report(TemplatesTask):
     def output(self) -> law.LocalFileTarget:
         """An HTML page."""
         return self.local_target("report.html")
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """What is shown of the measurement, and its names."""
+        return {
+            **self.prediction_settings(),
+            **figure_settings(self.campaign_inst),
+            **settings(self.campaign_inst, "machine_learning", "muons_usable"),
+            **settings(PROCESSES.values(), "label", "sample"),
+            **settings(SELECTION, "label"),
+            **settings(SHIFTS.values(), "kind", "label"),
+            **settings(VARIABLES.values(), "region"),
+        }
 
     def run(self) -> None:
         """Collect and render."""
@@ -177,11 +191,11 @@ class Report(TemplatesTask):
         from analysis.plotting.report import Resources
 
         found: dict[str, list[Manifest]] = {}
+        snapshot = Snapshot()
         for task in reversed(list(_upstream(self))[1:]):
-            branches = task.get_branch_tasks().values() if isinstance(task, AnalysisWorkflow) else [task]
             # what was removed after it had been used is not run again, and has no record
-            manifests = (branch.manifest() for branch in branches if branch.manifest_path.exists())
-            found.setdefault(task.get_task_family(), []).extend(manifests)
+            manifests = (snapshot.manifest(branch) for branch in task.branch_tasks())
+            found.setdefault(task.get_task_family(), []).extend(m for m in manifests if m is not None)
         return tuple(
             Resources(
                 family,

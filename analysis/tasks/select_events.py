@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 import law
 
-from analysis.config import kinematic_shifts
+from analysis.columnar.column import modules_behind
+from analysis.config import REGIONS, SELECTION, kinematic_shifts
+from analysis.engine.accounting import Span
+from analysis.settings import settings
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, input_path, read_index
+from analysis.tasks.index_files import IndexFiles, file_label, input_path, read_index
 
 
 class Chunk(NamedTuple):
@@ -53,6 +56,22 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
             "cutflow": self.local_target(f"cutflow_{self.branch}.json"),
         }
 
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Steps and regions of the selection, and the shifts."""
+        return {
+            "selection": [step.column for step in SELECTION],
+            "events per chunk": self.events_per_chunk,
+            **settings(REGIONS.values(), "column"),
+            **settings(kinematic_shifts(self.dataset_inst), "kind", "replaces"),
+            **settings(self.dataset_inst, "is_data"),
+        }
+
+    def code_modules(self) -> set[str]:
+        """Where the columns are computed that decide on events and objects."""
+        from analysis.columnar.producers import selection_columns
+
+        return modules_behind(selection_columns(self.dataset_inst))
+
     def run(self) -> None:
         """Select."""
         import awkward as ak
@@ -71,13 +90,16 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
             parts.append(part)
             cutflows.append(cutflow)
         selected, cutflow = ak.concatenate(parts), add_cutflows(cutflows)
-        write_parquet(selected, self.staged(self.output()["selection"]))
+        write_parquet(selected, self.staged(self.output()["selection"], entries=len(selected)))
         self.staged(self.output()["cutflow"]).write_text(json.dumps(cutflow.to_json(), indent=1) + "\n")
         self.account(
             events_in=cutflow.steps[0].events,
             events_out=len(selected),
             sum_of_weights=cutflow.steps[0].sum_of_weights,
         )
+        start = self.branch_data.start
+        label = file_label(self, self.branch_data.file)
+        self.account_spans([Span(label, start, start + cutflow.steps[0].events)])
 
 
 def chunk_steps(chunk: Chunk, entries: int, size: int) -> Iterator[tuple[int, tuple[int, int]]]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import law
 
-from analysis.config import MODEL
-from analysis.tasks.figures import OBSERVATION_LABELS
+from analysis.config import MODEL, PROCESSES
+from analysis.settings import settings
+from analysis.tasks.figures import OBSERVATION_LABELS, figure_settings
 from analysis.tasks.fit_model import FitModel
 from analysis.tasks.plot_fit import PredictionTask
 
@@ -32,6 +33,14 @@ class TabulateYields(PredictionTask):
             f"{table}.{kind}": self.local_target(f"{table}.{kind}")
             for table in ("yields", "fitted_yields")
             for kind in FORMATS
+        }
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """What predictions are made of, and the names in the tables."""
+        return {
+            **self.prediction_settings(),
+            **figure_settings(self.campaign_inst),
+            **settings(PROCESSES.values(), "label", "sample"),
         }
 
     def tables(self) -> dict[str, Table]:

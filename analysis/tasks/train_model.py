@@ -13,7 +13,9 @@ from analysis.columnar.producers import IDENTITY, TRAINING, is_trained_on
 from analysis.config import ConfigurationError
 from analysis.engine.workflow import AnalysisWorkflow
 from analysis.ml.folds import FoldError
+from analysis.settings import untracked
 from analysis.tasks.base import CampaignTask
+from analysis.tasks.index_files import IndexFiles, reconcile_with_index
 from analysis.tasks.produce_columns import ProduceColumns
 from analysis.tasks.reduce_events import ReducedTask, ReduceEvents
 
@@ -48,6 +50,7 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
         """Folds."""
         return {fold: fold for fold in range(self.folds)}
 
+    @untracked
     def training_datasets(self) -> list[str]:
         """Names of the data sets to learn from.
 
@@ -69,6 +72,7 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
             name: {
                 "events": ReduceEvents.req_different_branching(self, dataset=name, branch=-1),
                 "columns": ProduceColumns.req_different_branching(self, dataset=name, columns=TRAINING, branch=-1),
+                "index": IndexFiles.req_different_branching(self, dataset=name, branch=-1),
             }
             for name in self.training_datasets()
         }
@@ -88,6 +92,9 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
         """Train the model of one fold."""
         from analysis.ml.training import train_fold
 
+        for name, required in self.requires().items():
+            index, parts = (self.manifests_of(required[kind]) for kind in ("index", "columns"))
+            reconcile_with_index(f"{self.title()} from {name}", index, parts)
         sample = self.training_sample()
         model, curve = train_fold(sample, self.branch, self.folds)
         self.staged(self.output()["model"]).write_bytes(model)

@@ -107,11 +107,11 @@ def test_cutflow_of_real_events(ttbar: Chain, test_data: Path, tmp_path: Path) -
     _, cutflow = replace(ttbar, folder=tmp_path).reduce(nanoaod(test_data, "ttbar"))
     one_lepton = [e for e in reference_events(nanoaod(test_data, "ttbar")) if len(agc.leptons(e)) == 1]
     assert sum(len(agc.jets(event)) >= 4 for event in one_lepton) == 113
-    assert [(step.label, step.events, step.is_region) for step in cutflow.steps] == [
+    assert [(step.name, step.events, step.is_region) for step in cutflow.steps] == [
         ("all events", 1000, False),
-        ("exactly one lepton", 190, False),
-        ("at least four jets", 113, False),
-        ("at least one b-tagged jet", 108, False),
+        ("one_lepton", 190, False),
+        ("four_jets", 113, False),
+        ("one_b_jet", 108, False),
         ("4j1b", 35, True),
         ("4j2b", 73, True),
     ]

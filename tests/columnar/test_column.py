@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 
 from analysis.columnar import column as registry
-from analysis.columnar.column import ColumnFunction, column_function, depends_on, leaves, object_selection, parents
+from analysis.columnar.column import (
+    ColumnFunction,
+    column_function,
+    depends_on,
+    leaves,
+    modules_behind,
+    object_selection,
+    parents,
+)
 from analysis.columnar.errors import ColumnError
 from analysis.columnar.table import Table
+from analysis.config import REGIONS, SELECTION, SHIFTS
 from tests.columnar.chain import table
 
 
@@ -129,6 +138,48 @@ def test_selected_objects_have_the_fields_of_the_objects() -> None:
 )
 def test_what_depends_on_the_transverse_momenta_of_jets(column: str, depends: bool) -> None:
     assert depends_on(column, {"Jet.pt"}) is depends
+
+
+def behind(*columns: str, available: tuple[str, ...] = ()) -> set[str]:
+    return {name.removeprefix("analysis.columnar.") for name in modules_behind(columns, available)}
+
+
+@pytest.mark.parametrize(
+    ("column", "modules"),
+    [
+        ("Jet.pt", set()),
+        ("no_such_column", set()),
+        ("SelectedJet", {"objects"}),
+        ("SelectedJet.eta", {"objects"}),
+        ("one_lepton", {"selection", "objects"}),
+        ("in_4j2b", {"selection", "objects"}),
+        ("jet_pt_scale_up", {"corrections"}),
+        ("jet_pt_res_up", {"corrections", "objects"}),
+        ("weight_scale_var_up", {"weights"}),
+        ("weight_btag_var_0_up", {"weights", "objects"}),
+    ],
+)
+def test_modules_behind_a_column(column: str, modules: set[str]) -> None:
+    assert behind(column) == modules
+
+
+def test_modules_behind_several_columns_and_what_is_there_already() -> None:
+    assert behind("one_lepton", "weight_scale_var_up") == {"selection", "objects", "weights"}
+    assert behind("one_lepton", available=("SelectedElectron", "SelectedMuon")) == {"selection"}
+    assert behind("one_lepton", available=("one_lepton",)) == set()
+    assert behind() == set()
+
+
+def test_the_selection_does_not_need_the_weights() -> None:
+    selected = [*(step.column for step in SELECTION), *(region.column for region in REGIONS.values())]
+    replacing = [new for shift in SHIFTS.values() for _, new in shift.replaces]
+    assert behind(*selected, *replacing) == {"selection", "objects", "corrections"}
+
+
+def test_modules_behind_columns_in_a_circle_are_found() -> None:
+    register("test_a", "test_b")
+    register("test_b", "test_a")
+    assert modules_behind(["test_a"]) == {__name__}
 
 
 def test_every_registered_function_says_what_it_does() -> None:

@@ -7,8 +7,8 @@ import pytest
 from analysis.columnar.cutflow import Cutflow, CutflowError, CutflowStep, add_cutflows
 
 
-def cutflow(events: int, label: str = "all events", dataset: str = "ttbar") -> Cutflow:
-    return Cutflow(dataset, (CutflowStep(label, events, 0.5 * events), CutflowStep("4j1b", 1, 2.0, is_region=True)))
+def cutflow(events: int, name: str = "all events", dataset: str = "ttbar") -> Cutflow:
+    return Cutflow(dataset, (CutflowStep(name, events, 0.5 * events), CutflowStep("4j1b", 1, 2.0, is_region=True)))
 
 
 def test_cutflows_are_added_step_by_step() -> None:
@@ -26,7 +26,7 @@ def test_nothing_to_add() -> None:
         add_cutflows([])
 
 
-@pytest.mark.parametrize("other", [cutflow(3, label="events"), cutflow(3, dataset="wjets")])
+@pytest.mark.parametrize("other", [cutflow(3, name="events"), cutflow(3, dataset="wjets")])
 def test_cutflows_that_do_not_fit_together(other: Cutflow) -> None:
     with pytest.raises(CutflowError, match="cutflows of ttbar have different steps"):
         add_cutflows([cutflow(3), other])

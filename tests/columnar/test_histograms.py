@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from analysis.columnar.histograms import event_weight, fill
 from analysis.config import NOMINAL, REGIONS, SHIFTS, get_campaign
 from analysis.config.types import Variable
+from analysis.settings import recorded_reads
+from analysis.templates import dump_histogram
 from tests.columnar.chain import campaign, dataset, table
 
 VARIABLE = Variable("x", "x", "4j1b", 2, 0, 20, "x")
@@ -70,6 +73,18 @@ def test_weights_are_taken_for_the_events_of_the_region() -> None:
     events = table(x=[5.0, 5.0, 15.0], in_4j1b=[False, True, True])
     histogram = fill(VARIABLE, REGION, {"nominal": events}, table(weight_btag_var_0_up=[9.0, 1.5, 2.0]), shifts, 1.0)
     assert contents(histogram, "btag_var_0_up")[0] == [0, 1.5, 2, 0]
+
+
+def test_labels_are_left_to_the_figures(tmp_path: Path) -> None:
+    events, text = table(x=[5.0], in_4j1b=[True]), []
+    for label in ("one", "another"):
+        variable = replace(VARIABLE, label=label, unit="GeV")
+        with recorded_reads() as keys:
+            histogram = fill(variable, REGION, {"nominal": events}, None, [NOMINAL], 1.0)
+        assert {key for key in keys if "label" in key or "unit" in key} == set()
+        dump_histogram(histogram, tmp_path / "x.json")
+        text.append((tmp_path / "x.json").read_text())
+    assert text[0] == text[1]
 
 
 def test_no_event_gives_an_empty_histogram() -> None:

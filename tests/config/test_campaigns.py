@@ -160,14 +160,16 @@ def test_a_negative_number_of_files() -> None:
         get_campaign("agc_2015", -1)
 
 
-def test_the_name_carries_a_digest_of_the_content(tmp_path: Path) -> None:
-    one, again = load(tmp_path, content()), load(tmp_path, content(), "other.yaml")
-    assert one.name == again.name
-    stem, _, digest = one.name.rpartition("-")
-    assert stem == "mine"
-    assert len(digest) == 8
-    int(digest, 16)
-    assert load(tmp_path, changed(cross_section=800.0)).name != one.name
+def test_the_name_is_that_of_the_file_whatever_else_is_edited(tmp_path: Path) -> None:
+    one, edited = load(tmp_path, content()), load(tmp_path, changed(cross_section=800.0), "edited.yaml")
+    assert one.name == edited.name == "mine"
+    assert one.datasets["ttbar"] != edited.datasets["ttbar"]
+
+
+@pytest.mark.parametrize("name", ["", "my campaign", "a/b", "..", ".hidden"])
+def test_a_name_that_is_no_folder_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a valid campaign: at name"):
+        load(tmp_path, {**content(), "name": name})
 
 
 def test_yaml_and_json_are_one_campaign(tmp_path: Path) -> None:

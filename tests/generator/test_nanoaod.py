@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import awkward as ak
@@ -8,8 +10,10 @@ import pytest
 import uproot
 
 from analysis.generator import generate_events, write_nanoaod
+from analysis.generator.nanoaod import content_uuid
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
 
 
@@ -51,12 +55,38 @@ def test_clusters_are_large(tmp_path: Path) -> None:
         assert file["Events"]["event"].num_baskets == 2
 
 
-def test_files_have_reproducible_identities(path: Path, tmp_path: Path) -> None:
-    write_nanoaod(tmp_path / "same.root", "ttbar", 3_000, seed=1, first_event=10)
-    write_nanoaod(tmp_path / "other.root", "ttbar", 10, seed=2)
-    with uproot.open(path) as a, uproot.open(tmp_path / "same.root") as b, uproot.open(tmp_path / "other.root") as c:
-        assert a.file.uuid == b.file.uuid
-        assert a.file.uuid != c.file.uuid
+def test_the_same_arguments_give_the_same_bytes(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another name, in another year, over an older file."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Later:
+            return cls(2031, 2, 3, 4, 5, 6, tzinfo=tz)
+
+    other = tmp_path / "another_name.root"
+    other.write_bytes(bytes(10_000_000))
+    monkeypatch.setattr("datetime.datetime", Later)
+    assert uproot.writing._cascade.datetime.datetime is Later
+    write_nanoaod(other, "ttbar", 3_000, seed=1, first_event=10)
+    assert other.read_bytes() == path.read_bytes()
+
+
+def test_the_clock_of_uproot_is_as_before(path: Path, tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "mine.root") as file:
+        file["x"] = "text"
+    with uproot.open(tmp_path / "mine.root") as mine, uproot.open(path) as generated:
+        assert mine.created_on.year >= 2024
+        assert generated.created_on == datetime(1995, 1, 1)
+
+
+def test_the_uuid_stands_for_the_content(path: Path) -> None:
+    events = generate_events("ttbar", 3_000, seed=1, first_event=10)
+    with uproot.open(path) as file:
+        assert file.file.uuid == content_uuid(events, "ttbar/1/10")
+    changed = replace(events, content={**events.content, "Jet_pt": events.content["Jet_pt"] * 2})
+    moved = replace(events, counts={**events.counts, "Jet": events.counts["Jet"][::-1]})
+    uuids = {content_uuid(e, origin) for e in (events, changed, moved) for origin in ("ttbar/1/10", "wjets/1/10")}
+    assert len(uuids) == 6
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -14,7 +14,7 @@ from analysis.plotting.style import PlotError
 
 
 def cutflow(dataset: str = "ttbar") -> Cutflow:
-    rows = (("all events", 1000, 500.0), ("exactly one lepton", 200, 100.0), ("at least one b-tagged jet", 50, 25.0))
+    rows = (("all events", 1000, 500.0), ("one_lepton", 200, 100.0), ("one_b_jet", 50, 25.0))
     regions = (("4j1b", 30, 15.0), ("4j2b", 20, 10.0))
     steps = [CutflowStep(*row) for row in rows]
     return Cutflow(dataset, (*steps, *(CutflowStep(*region, is_region=True) for region in regions)))
@@ -26,8 +26,8 @@ def drawn(axes: Axes) -> list[Any]:
 
 def test_regions_are_apart() -> None:
     parts = split_cutflow(cutflow())
-    assert [s.label for s in parts.steps] == ["all events", "exactly one lepton", "at least one b-tagged jet"]
-    assert [s.label for s in parts.regions] == ["4j1b", "4j2b"]
+    assert [s.name for s in parts.steps] == ["all events", "one_lepton", "one_b_jet"]
+    assert [s.name for s in parts.regions] == ["4j1b", "4j2b"]
 
 
 def test_efficiency_is_by_weight() -> None:
@@ -77,7 +77,7 @@ def test_data_are_not_called_simulation(campaign: Campaign) -> None:
 
 
 def test_step_without_events_is_no_problem(campaign: Campaign) -> None:
-    nothing = Cutflow("wjets", (CutflowStep("all events", 10, 10.0), CutflowStep("exactly one lepton", 0, 0.0)))
+    nothing = Cutflow("wjets", (CutflowStep("all events", 10, 10.0), CutflowStep("one_lepton", 0, 0.0)))
     axes = plot_cutflow([nothing], campaign).axes[0]
     np.testing.assert_allclose(drawn(axes)[0].values, [1, 0])
     assert np.isfinite(axes.get_ylim()).all()

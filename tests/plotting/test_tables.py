@@ -145,7 +145,7 @@ def test_predictions() -> None:
 def test_cutflow() -> None:
     steps = (
         CutflowStep("all events", 1000, 500.0),
-        CutflowStep("exactly one lepton", 200, 61.7),
+        CutflowStep("one_lepton", 200, 61.7),
         CutflowStep("4j2b", 2, 0.4, is_region=True),
     )
     table = tabulate_cutflow(Cutflow("wjets", steps))

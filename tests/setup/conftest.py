@@ -74,7 +74,9 @@ class Project:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256((self.path / "sandboxes" / "analysis.txt").read_bytes()).hexdigest()[:12]
+        lines = (self.path / "sandboxes" / "analysis.txt").read_text().splitlines(keepends=True)
+        pins = "".join(line for line in lines if not line.lstrip().startswith("#"))
+        return hashlib.sha256(pins.encode()).hexdigest()[:12]
 
     def variables(self, **extra: str) -> dict[str, str]:
         """The environment variables of a shell that has not seen this or any other set-up."""

@@ -25,9 +25,14 @@ HEAVY = {
 }
 
 
-def pinned(name: str) -> dict[str, str]:
+def pins(name: str) -> list[str]:
+    """Lines of a pinned list without its annotations."""
     lines = (REPOSITORY / "sandboxes" / name).read_text().splitlines()
-    return dict(line.split(";")[0].strip().split("==") for line in lines)
+    return [line for line in lines if not re.fullmatch(r"    # +(via *)?((-r |-c |--override )?[\w./-]+)?", line)]
+
+
+def pinned(name: str) -> dict[str, str]:
+    return dict(line.split(";")[0].strip().split("==") for line in pins(name))
 
 
 def normal(requirement: str) -> str:
@@ -45,7 +50,7 @@ def test_dev_list_extends_the_other_with_the_same_versions() -> None:
 
 def test_lists_name_versions_and_nothing_else() -> None:
     for name in ("analysis.txt", "dev.txt"):
-        lines = (REPOSITORY / "sandboxes" / name).read_text().splitlines()
+        lines = pins(name)
         assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; .+)?", line)] == []
         assert list(pinned(name)) == sorted(pinned(name))
         assert not re.search(r"nvidia|dask|^xgboost==", "\n".join(lines), re.MULTILINE)

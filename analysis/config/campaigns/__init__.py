@@ -6,9 +6,7 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from difflib import get_close_matches
-from hashlib import sha256
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from analysis.config.errors import ConfigurationError, check_known
 from analysis.config.processes import PROCESSES
 from analysis.config.shifts import SHIFTS
 from analysis.config.types import Campaign, Dataset, InputFile
+from analysis.settings import untracked
 
 _HERE = Path(__file__).parent
 _FILE_SUFFIXES = {".yaml", ".yml", ".json"}
@@ -26,6 +25,7 @@ BUILTIN = ("demo", "agc_2015")
 
 
 @functools.lru_cache
+@untracked
 def get_campaign(name: str, files_per_dataset: int = 0) -> Campaign:
     """Campaign by name or by path of a YAML or JSON file.
 
@@ -51,10 +51,7 @@ def get_campaign(name: str, files_per_dataset: int = 0) -> Campaign:
         check_known("campaign", name, (*BUILTIN, "or the path of a YAML file"))
     content = _read(path)
     validate(content, str(path))
-    campaign = _build(content, str(path), path.absolute().parent, files_per_dataset)
-    # two files may carry one name, and one file may be edited: the digest keeps their outputs apart
-    digest = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return replace(campaign, name=f"{campaign.name}-{digest}")
+    return _build(content, str(path), path.absolute().parent, files_per_dataset)
 
 
 def validate(content: Any, where: str) -> None:

@@ -1,0 +1,86 @@
+"""What ``--accept`` and ``--verify`` do to the manifests of outputs that are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.engine import plan
+from analysis.engine.commit import Commit, hold
+from analysis.engine.errors import ParameterError
+from analysis.engine.manifest import checksum
+from analysis.engine.snapshot import Snapshot, State
+
+if TYPE_CHECKING:
+    from analysis.engine.task import AnalysisTask
+
+
+def accept(root: AnalysisTask, families: str) -> int:
+    """Take stale outputs over for today's recipes; the manifests keep who did it, when, and from which recipe.
+
+    Args:
+        root: the task; what it requires is meant as well.
+        families: names of task families, separated by commas; ``all`` for all.
+
+    Returns:
+        Exit code: 1 if a manifest could not be read, 0 otherwise.
+
+    Raises:
+        ParameterError: for a family that the task does not require.
+    """
+    snapshot = Snapshot()
+    tasks = [task for task, _ in plan.walk(root, snapshot, everything=True)]
+    known = {task.get_task_family() for task in tasks}
+    wanted = known if families == "all" else set(families.split(","))
+    if unknown := wanted - known:
+        msg = (
+            f"--accept {', '.join(sorted(unknown))}: {root.get_task_family()} requires {', '.join(sorted(known))} only"
+        )
+        raise ParameterError(msg)
+    accepted = unreadable = 0
+    for task in tasks:
+        stale = [
+            b for b in task.branch_tasks() if task.get_task_family() in wanted and snapshot.state(b) is State.STALE
+        ]
+        for branch in stale:
+            done = _accept(branch)
+            accepted += done
+            unreadable += not done
+        if stale:
+            print(f"{task.title()}: {len(stale)} accepted")
+    print(f"{accepted} accepted as current" + (f", {unreadable} have no readable manifest" if unreadable else ""))
+    return 1 if unreadable else 0
+
+
+def _accept(branch: AnalysisTask) -> bool:
+    with hold(branch):
+        manifest = Snapshot().manifest(branch)
+        if manifest is None:
+            return False
+        Commit(branch).adopt(manifest, "accepted")
+        return True
+
+
+def verify_checksums(root: AnalysisTask) -> int:
+    """Compare all outputs of a task, and of what it requires, with their checksums.
+
+    The manifest of a damaged output is withdrawn, so that the next run makes it again.
+
+    Returns:
+        Exit code: 1 if anything is damaged, 0 otherwise.
+    """
+    snapshot = Snapshot()
+    good = bad = 0
+    for task, _ in plan.walk(root, snapshot, everything=True):
+        for branch in task.branch_tasks():
+            manifest = snapshot.manifest(branch) if snapshot.state(branch) is not State.MISSING else None
+            if manifest is None:
+                continue
+            wrong = [o.path for o in manifest.outputs if checksum(branch.store / o.path) != o.adler32]
+            good, bad = good + (not wrong), bad + bool(wrong)
+            for path in wrong:
+                print(f"{branch.title()}: {path} is not what was written: it counts as missing now")
+            if wrong:
+                with hold(branch):
+                    Commit(branch).withdraw()
+    print(f"{good} whole, {bad} damaged")
+    return 1 if bad else 0

@@ -1,0 +1,90 @@
+"""What one run knows from its start: the task that was asked for, and the store as it was then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import luigi
+from luigi.cmdline_parser import CmdlineParser
+
+from analysis.engine import plan, progress, slots
+from analysis.engine.errors import ExpensiveRunError
+from analysis.engine.policy import expensive_hours
+from analysis.engine.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from analysis.engine.task import AnalysisTask
+
+_root: AnalysisTask | None = None
+_snapshot: Snapshot | None = None
+
+
+def root() -> AnalysisTask | None:
+    """The task that the command line asks for; ``None`` if it asks a question, or there is no command line."""
+    return _root
+
+
+def snapshot() -> Snapshot:
+    """The store as it was when the run was started, until its first task runs; the store as it is otherwise."""
+    return _snapshot or Snapshot()
+
+
+@contextmanager
+def scheduling() -> Iterator[None]:
+    """Look at the store once while luigi asks which tasks are complete."""
+    global _snapshot  # noqa: PLW0603
+    _snapshot = Snapshot()
+    try:
+        yield
+    finally:
+        _snapshot = None
+
+
+def remember_root(task: AnalysisTask) -> None:
+    """Start the session if the command line asks for this task: it is the first one of its family."""
+    global _root, _snapshot  # noqa: PLW0603
+    parser = CmdlineParser.get_instance()
+    asks = any(getattr(task, name) for name in task.interactive_params)
+    if _root is None and not asks and parser is not None and parser.known_args.root_task == task.get_task_family():
+        _root = task
+        try:
+            task.check()
+            _snapshot = Snapshot()
+            allow(plan.make_plan(task, _snapshot), yes=task.yes)
+        except BaseException:
+            _root = _snapshot = None
+            raise
+        slots.configure(int(luigi.interface.core().workers))
+        progress.start()
+
+
+def allow(rows: list[plan.PlanRow], yes: bool) -> None:
+    """Ask before much of what is there already is made again.
+
+    Args:
+        rows: the plan.
+        yes: the answer, given beforehand.
+
+    Raises:
+        ExpensiveRunError: if the answer is no, or there is nobody to ask.
+    """
+    hours = sum(row.redone_cpu_seconds for row in rows) / 3600
+    if yes or hours <= expensive_hours():
+        return
+    stale = sum(row.changed + row.affected for row in rows)
+    what = f"{stale} stale branches would be made again, which took about {hours:.3g} CPU hours"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print(f"{what}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+            return
+    msg = f"{what}: look at --plan and --why, then --accept the outputs as they are, or run with --yes"
+    raise ExpensiveRunError(msg)
+
+
+@luigi.Task.event_handler(luigi.Event.START)  # type: ignore[untyped-decorator]
+def _end_scheduling(_task: object) -> None:
+    global _snapshot  # noqa: PLW0603
+    _snapshot = None

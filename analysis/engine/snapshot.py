@@ -1,0 +1,265 @@
+"""The store as it is at one moment, against today's recipes: what is current, what is stale, what is missing.
+
+Directories are listed once, all of them at the same time; nothing is asked about single files, and no manifest is
+opened: its name and the sizes in the listings say enough.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from analysis.engine.errors import ManifestError, StaleError
+from analysis.engine.manifest import FOLDER, Manifest, ManifestName, check_schema, seal
+from analysis.engine.policy import stale_is_used, stale_policy
+from analysis.engine.recipe import Digest, Recipe, hash_text
+from analysis.engine.recipes import Recipes, combined, needed_outputs, required_tasks
+
+if TYPE_CHECKING:
+    from analysis.engine.files import LocalFiles
+    from analysis.engine.task import AnalysisTask
+
+logger = logging.getLogger("analysis.engine")
+
+_THREADS = 16
+
+
+class State(StrEnum):
+    """State of the outputs of a branch."""
+
+    CURRENT = "current"
+    """Made by today's recipe."""
+    STALE = "stale"
+    """Made by another recipe."""
+    MISSING = "missing"
+    """No manifest, or not all it names."""
+
+
+class Snapshot:
+    """What is there, and what of it is current. Everything is looked up once."""
+
+    def __init__(self) -> None:
+        self.recipes = Recipes(self._tolerated, self._recorded_input)
+        self._sizes: dict[Path, dict[str, int]] = {}
+        self._names: dict[Path, dict[int | None, list[tuple[ManifestName, int]]]] = {}
+        self._states: dict[str, State] = {}
+        self._manifests: dict[str, Manifest | None] = {}
+        self._warned: set[str] = set()
+
+    # listings
+
+    def prefetch(self, tasks: Iterable[AnalysisTask]) -> None:
+        """List the folders of many tasks, and of their manifests, at the same time."""
+        wanted = {path: t.files for t in tasks for path in (t.folder, t.folder / FOLDER) if path not in self._sizes}
+        if len(wanted) > 1:
+            with ThreadPoolExecutor(min(_THREADS, len(wanted))) as pool:
+                self._sizes.update(
+                    zip(wanted, pool.map(lambda item: item[1].sizes(item[0]), wanted.items()), strict=True)
+                )
+
+    def sizes(self, folder: Path, files: LocalFiles) -> dict[str, int]:
+        """Sizes [bytes] of the files of a directory by name."""
+        if folder not in self._sizes:
+            self._sizes[folder] = files.sizes(folder)
+        return self._sizes[folder]
+
+    def names(self, task: AnalysisTask) -> list[tuple[ManifestName, int]]:
+        """Names and sizes of the manifests that claim to be of a branch.
+
+        Raises:
+            ManifestError: if one was written by a newer version of this project.
+        """
+        return self._all_names(task).get(task.branch_number, [])
+
+    def has_names(self, task: AnalysisTask, branch: int | None) -> bool:
+        """Whether there is a manifest of a branch of a task, be its outputs whole or not."""
+        return branch in self._all_names(task)
+
+    def _all_names(self, task: AnalysisTask) -> dict[int | None, list[tuple[ManifestName, int]]]:
+        folder = task.folder / FOLDER
+        if folder not in self._names:
+            self._names[folder] = self._index(folder, self.sizes(folder, task.files))
+        return self._names[folder]
+
+    def _index(self, folder: Path, sizes: Mapping[str, int]) -> dict[int | None, list[tuple[ManifestName, int]]]:
+        found: dict[int | None, list[tuple[ManifestName, int]]] = {}
+        foreign = []
+        for text, size in sizes.items():
+            name = ManifestName.parse(text)
+            if name is not None:
+                check_schema(name.schema, folder / text)
+                found.setdefault(name.branch, []).append((name, size))
+            elif not text.startswith("."):
+                foreign.append(text)
+        if foreign:
+            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+            self._warn(f"{folder} has a file that is no manifest, and is ignored: {foreign[0]}{more}")
+        return found
+
+    # states
+
+    def record(self, task: AnalysisTask) -> ManifestName | None:
+        """The manifest of a branch if it and all it names are there with the right size; ``None`` otherwise."""
+        whole = self._whole(task)
+        if len(whole) > 1:
+            today = self.recipes.digest(task)
+            whole.sort(key=lambda name: name.recipe == today, reverse=True)
+            self._warn(f"{task.title()} has {len(whole)} manifests: the one of recipe {whole[0].recipe} is used")
+        return whole[0] if whole else None
+
+    def _whole(self, task: AnalysisTask) -> list[ManifestName]:
+        names = self.names(task)
+        outputs: dict[str, int] = {}
+        for path in task.output_paths() if names else ():
+            size = self.sizes(path.parent, task.files).get(path.name)
+            if size is None:
+                return []
+            outputs[path.relative_to(task.store).as_posix()] = size
+        return [name for name, size in names if seal(outputs, size) == name.seal]
+
+    def state(self, task: AnalysisTask) -> State:
+        """State of a branch, or of a task without branches."""
+        key = task.key
+        if key not in self._states:
+            found = self.record(task)
+            if found is None:
+                self._states[key] = State.MISSING
+            else:
+                current = found.recipe == self.recipes.digest(task)
+                self._states[key] = State.CURRENT if current else State.STALE
+        return self._states[key]
+
+    def states(self, task: AnalysisTask) -> dict[int | None, State]:
+        """States of all branches by number; of a task without branches with the key ``None``."""
+        if not task.is_whole_workflow():
+            return {task.branch_number: self.state(task)}
+        names = self._all_names(task)  # a branch without a manifest need not become a task: that takes most of the time
+        return {b: self.state(task.branch_task(b)) if b in names else State.MISSING for b in task.branch_numbers()}
+
+    def is_complete(self, task: AnalysisTask) -> bool:
+        """Whether nothing needs to run: all is current, or stale and the configuration says to use it.
+
+        Raises:
+            StaleError: if something is stale and the configuration says that this is an error.
+        """
+        states = self.states(task)
+        stale = [branch for branch, state in states.items() if state is State.STALE]
+        if stale and (policy := stale_policy(task.get_task_family())) != "rerun":
+            what = (
+                f"{task.title()} is stale" if len(states) == 1 else f"{task.title()}: {len(stale)} branches are stale"
+            )
+            if policy == "error":
+                msg = f"{what}, and law.cfg says that this is an error: ask --why, then --accept it or allow the rerun"
+                raise StaleError(msg)
+            self._warn(f"{what}, and used all the same because law.cfg says so: see --why")
+            return State.MISSING not in states.values()
+        return all(state is State.CURRENT for state in states.values())
+
+    def has_own_changes(self, task: AnalysisTask) -> bool:
+        """Whether a stale branch is stale for a reason of its own, and not only because of what it requires."""
+        found = self.record(task)
+        return found is None or found.recipe.own != self.recipes.digest(task).own
+
+    # manifests
+
+    def manifest(self, task: AnalysisTask) -> Manifest | None:
+        """Manifest of a branch whose outputs are whole; ``None``, and a warning, if it cannot be read."""
+        key = task.key
+        if key not in self._manifests:
+            found = self.record(task)
+            self._manifests[key] = self._read(task, found) if found else None
+        return self._manifests[key]
+
+    def required_manifest(self, task: AnalysisTask) -> Manifest:
+        """Manifest of a branch.
+
+        Raises:
+            ManifestError: if there is none, or it cannot be read.
+        """
+        found = self.record(task)
+        if found is None:
+            msg = f"{task.title()} has no manifest in {task.folder / FOLDER}: run it first"
+            raise ManifestError(msg)
+        if self._manifests.get(task.key) is None:
+            path = task.folder / FOLDER / str(found)
+            self._manifests[task.key] = Manifest.from_bytes(task.files.read(path), path)
+        return cast("Manifest", self._manifests[task.key])
+
+    def _read(self, task: AnalysisTask, name: ManifestName) -> Manifest | None:
+        path = task.folder / FOLDER / str(name)
+        try:
+            return Manifest.from_bytes(task.files.read(path), path)
+        except (ManifestError, FileNotFoundError) as error:
+            self._warn(str(error))
+            return None
+
+    def inputs(self, task: AnalysisTask) -> dict[str, str]:
+        """For each requirement of a branch, a digest of the content of the files it is made of.
+
+        Empty for a requirement that has no readable manifest, e.g. since its outputs were removed after use.
+        """
+        found = {}
+        for required in required_tasks(task):
+            needed = needed_outputs(task, required)
+            if needed is None or needed:
+                found[required.title()] = self._content(required, needed)
+        return found
+
+    def _content(self, task: AnalysisTask, needed: frozenset[str] | None) -> str:
+        digests: dict[str, str] = {}
+        for branch in task.branch_tasks():
+            manifest = self.manifest(branch)
+            if manifest is None:
+                return ""
+            wanted = (
+                None if needed is None else {p.relative_to(task.store).as_posix() for p in branch.output_paths(needed)}
+            )
+            digests |= {o.path: f"{o.size} {o.adler32}" for o in manifest.outputs if wanted is None or o.path in wanted}
+        # the version is the first folder of the path, and says nothing of the content
+        return combined({path.partition("/")[2]: digest for path, digest in digests.items()})
+
+    # stale outputs that are used
+
+    def _tolerated(self, task: AnalysisTask) -> str | None:
+        if stale_policy(task.get_task_family()) != "warn":
+            return None
+        found = {str(b.branch_number): self.record(b) for b in task.branch_tasks() if self.state(b) is State.STALE}
+        if not found:
+            return None
+        return hash_text("stale " + combined({key: str(name.recipe) for key, name in found.items() if name}), 20)
+
+    def stale_requirements(self, task: AnalysisTask) -> list[str]:
+        """Titles of what a task is made of that is stale, and used because the configuration says so."""
+        titles: dict[str, None] = {}
+        if not stale_is_used():
+            return []
+        for required in required_tasks(task):
+            if self._tolerated(required) is not None:
+                titles[required.title()] = None
+            for branch in required.branch_tasks():
+                manifest = self.manifest(branch)
+                titles.update(dict.fromkeys(manifest.stale_inputs if manifest else ()))
+        return list(titles)
+
+    def _recorded_input(self, whole: AnalysisTask, branch: int | None, name: str) -> str | None:
+        task = whole if branch is None else whole.branch_task(branch)
+        found = self._whole(task)
+        manifest = self._read(task, found[0]) if found else None
+        identity = manifest.recipe.external.get(name) if manifest else None
+        if identity is not None:
+            self._warn(f"{task.title()}: {name} cannot be found, and is taken to be what it was when it was read")
+        return identity
+
+    def today(self, task: AnalysisTask) -> tuple[Recipe, Digest]:
+        """Today's recipe of a branch, and its hash."""
+        recipe = self.recipes.recipe(task)
+        return recipe, self.recipes.digest(task)
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            logger.warning("%s", sentence)
