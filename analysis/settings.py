@@ -7,19 +7,34 @@ is recorded (:func:`recorded_reads`), so that none can be forgotten.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+
+from analysis.errors import AnalysisError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # a global, not a context variable: what threads started by run() read belongs to run() as well
 _reads: set[str] | None = None
+_declared: Collection[str] | None = None
 # a context variable, not a global: a selector that runs in one thread must not hide what another thread reads
 _paused: ContextVar[bool] = ContextVar("_paused", default=False)
+
+
+class UndeclaredSettingError(AnalysisError):
+    """A value of the configuration is read that was not declared.
+
+    Args:
+        key: which one.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is read, but not declared")
+        self.key = key
 
 
 class Settings:
@@ -44,7 +59,7 @@ class Settings:
             if _reads is not None:
                 values = object.__getattribute__(self, "__dict__")
                 if name in values and name != type(self).identity_field and not _paused.get():
-                    _reads.add(_key(self, name))
+                    _record(_key(self, name))
             return object.__getattribute__(self, name)
 
     def __eq__(self, other: object) -> bool:
@@ -58,11 +73,17 @@ class Settings:
 
 
 @contextmanager
-def recorded_reads() -> Iterator[set[str]]:
+def recorded_reads(declared: Collection[str] | None = None) -> Iterator[set[str]]:
     """Record which fields of the configuration are read, in all threads.
+
+    Args:
+        declared: keys that may be read; ``None`` for all.
 
     Yields:
         Keys of what was read, growing; those of a recording within another one reach the outer one at its end.
+
+    Raises:
+        UndeclaredSettingError: from the place where anything else is read.
 
     Examples:
         >>> from analysis.config import VARIABLES
@@ -71,15 +92,22 @@ def recorded_reads() -> Iterator[set[str]]:
         >>> keys
         {'Variable ht.bins'}
     """
-    global _reads  # noqa: PLW0603
-    outer, inner = _reads, set[str]()
-    _reads = inner
+    global _reads, _declared
+    outer, inner, outer_declared = _reads, set[str](), _declared
+    _reads, _declared = inner, declared
     try:
         yield inner
     finally:
-        _reads = outer
+        _reads, _declared = outer, outer_declared
         if outer is not None:
             outer |= inner
+
+
+def _record(key: str) -> None:
+    if _reads is not None:
+        _reads.add(key)
+    if _declared is not None and key not in _declared:
+        raise UndeclaredSettingError(key)
 
 
 def untracked(function: Callable[P, R]) -> Callable[P, R]:

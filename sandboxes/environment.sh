@@ -23,6 +23,17 @@ list_hash() {
   grep -v '^ *#' "${list}" | if command -v sha256sum > /dev/null; then sha256sum; else shasum -a 256; fi | cut -c 1-12
 }
 
+# Prints an environment, and places the command "analysis" in it: which code that runs, PYTHONPATH decides.
+finish() {
+  local launcher="$1/bin/analysis"
+  # shellcheck disable=SC2016
+  [[ -x "${launcher}" ]] || {
+    printf '#!/bin/sh\nexec "${0%%/*}/python" -P -m analysis "$@"\n' > "${launcher}.$$" &&
+      chmod 755 "${launcher}.$$" && mv -f "${launcher}.$$" "${launcher}"
+  } 2> /dev/null || say "$1 cannot be written, so there is no command 'analysis': use 'python -P -m analysis' instead."
+  printf '%s\n' "$1"
+}
+
 # The newest complete environment among the arguments, if any; with ANALYSIS_PYTHON only one made with it.
 find_complete() {
   local wanted=$1 newest="" directory location made_with
@@ -34,7 +45,7 @@ find_complete() {
     [[ -z "${wanted}" || "${made_with}" == "${wanted}" ]] || continue
     [[ -n "${newest}" && ! "${directory}/.complete" -nt "${newest}/.complete" ]] || newest=${directory}
   done
-  [[ -n "${newest}" ]] && printf '%s\n' "${newest}"
+  [[ -n "${newest}" ]] && finish "${newest}"
 }
 
 # "3.12 /path/of/the/interpreter" of a command, or nothing if it does not start or is of another version.
@@ -131,7 +142,7 @@ build() {
   mv "${directory}/.complete.new" "${directory}/.complete"
   rm -f "${log}"
   say "environment ready after $((SECONDS - start)) s."
-  printf '%s\n' "${directory}"
+  finish "${directory}"
 }
 
 key=$(list_hash)

@@ -71,9 +71,9 @@ class _Run:
             self._join(helper, busy)
         self._collect(busy)
         for task in busy:
-            task.waits_for_others = True
-            with slots.acquire():
-                self._try(task, busy)
+            # without a slot: who waits for another process must not keep a third one from working
+            task.snapshot, task.waits_for_others = None, True
+            self._try(task, busy)
         self._raise()
 
     def _take(self) -> AnalysisTask | None:

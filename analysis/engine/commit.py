@@ -23,7 +23,7 @@ from analysis.engine.manifest import FOLDER, HISTORY, Adoption, Manifest, Manife
 from analysis.engine.recipe import digest_of
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.verify import Expectation, verify
-from analysis.settings import recorded_reads
+from analysis.settings import UndeclaredSettingError, recorded_reads
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -47,10 +47,11 @@ class Commit:
 
     Args:
         task: the task that runs.
+        lock: the lock of the branch.
     """
 
-    def __init__(self, task: AnalysisTask) -> None:
-        self._task = task
+    def __init__(self, task: AnalysisTask, lock: Lock) -> None:
+        self._task, self._lock = task, lock
         self.snapshot = task.snapshot or Snapshot()
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
@@ -126,20 +127,23 @@ class Commit:
         self._staged[final] = (staged, Expectation(**expected))
         return staged
 
-    def check_reads(self, reads: set[str]) -> None:
-        """Compare what ``run()`` read of the configuration with what the task declares.
+    @contextmanager
+    def reading_what_is_declared(self) -> Iterator[None]:
+        """Let the task read the settings that it declares, and no other.
 
         Raises:
-            SettingError: if it read more.
+            SettingError: from where ``run()`` reads another one.
         """
-        forgotten = sorted(reads - self._recipe.settings.keys())
-        if forgotten:
-            more = f" and {len(forgotten) - 3} more" if len(forgotten) > 3 else ""
+        branch = self._recipe.branch if isinstance(self._recipe.branch, dict) else {}
+        try:
+            with recorded_reads({*self._recipe.settings, *branch}):
+                yield
+        except UndeclaredSettingError as error:
             msg = (
-                f"{self._task.get_task_family()} reads {', '.join(forgotten[:3])}{more}, which its configuration() "
-                "does not declare: add it there, or its outputs would not notice when it changes"
+                f"{self._task.get_task_family()} reads the setting {error.key}, which its configuration() does not "
+                "declare: add it there, or its outputs would not notice when it changes"
             )
-            raise SettingError(msg)
+            raise SettingError(msg) from error
 
     def finish(self, resources: dict[str, float], started: str, messages: tuple[str, ...]) -> Manifest:
         """Verify the staged outputs, move them into place and write the manifest.
@@ -172,10 +176,21 @@ class Commit:
                 accounting=self.accounting,
                 spans=self.spans,
                 resources=resources,
-                provenance={"started": started, "finished": _now(), **provenance.here()},
+                provenance={
+                    "started": started,
+                    "finished": _now(),
+                    **provenance.here(),
+                    "versions": provenance.versions(self._recipe.sandbox),
+                },
                 warnings=messages,
                 stale_inputs=self.stale_inputs,
             )
+            if not self._lock.still_ours():
+                msg = (
+                    f"{self._task.title()} was paused for so long that another run took it over: nothing was kept, "
+                    "run it again"
+                )
+                raise StoreError(msg)
             self.withdraw()
             for final, (staged, _) in self._staged.items():
                 self._task.files.move(staged, final)
@@ -218,8 +233,8 @@ def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
             run(task)
             return
         # the branches of a workflow share the slot of the process that runs them
-        with hold(task), nullcontext() if task.snapshot else slots.acquire():
-            commit = Commit(task)
+        with hold(task) as lock, nullcontext() if task.snapshot else slots.acquire():
+            commit = Commit(task, lock)
             if commit.is_done():
                 return
             manifest = commit.adoptable()
@@ -237,11 +252,10 @@ def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> 
         with (
             warnings.catch_warnings(record=True) as caught,
             store_errors(task.folder, _NO_SPACE),
-            recorded_reads() as reads,
+            commit.reading_what_is_declared(),
         ):
             warnings.simplefilter("default")
             run(task)
-        commit.check_reads(reads)
         resources = {
             "wall_seconds": round(time.monotonic() - wall, 3),
             "cpu_seconds": round(time.process_time() - cpu, 3),
@@ -257,23 +271,24 @@ def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> 
 
 
 @contextmanager
-def hold(task: AnalysisTask) -> Iterator[None]:
+def hold(task: AnalysisTask) -> Iterator[Lock]:
     """Keep other processes from working on the same branch.
 
     Raises:
         BusyError: if another one does, and the task is not to wait.
     """
     name = "task" if task.branch_number is None else task.branch_number
+    lock = Lock(task.folder / FOLDER / f".{name}.lock")
     with store_errors(task.folder):
-        lock = Lock(task.folder / FOLDER / f".{name}.lock")
         if task.waits_for_others:
             lock.wait()
         elif not lock.acquire():
             raise BusyError
     try:
-        yield
+        yield lock
     finally:
-        lock.release()
+        with store_errors(task.folder):
+            lock.release()
 
 
 @contextmanager

@@ -106,7 +106,6 @@ class _Judge:
     def __init__(self, stale: bool, history: bool) -> None:
         self.outputs: set[str] = set()
         self._stale, self._history = stale, history
-        self._snapshot = Snapshot()
 
     def folder(self, folder: StoreFolder) -> tuple[list[Garbage], str | None]:
         """Garbage of a folder; and why the rest is left alone, if it is."""
@@ -128,11 +127,13 @@ class _Judge:
 
     def _owned(self, owners: Sequence[AnalysisTask]) -> _Owned:
         found, fresh_branches, fresh_outputs = _Owned(), set[int | None](), set[str]()
-        for branch in (branch for owner in owners for branch in owner.branch_tasks()):
+        # a snapshot of its own for each: it takes what is in one folder for one task
+        seen = ((branch, snapshot) for owner in owners for snapshot in [Snapshot()] for branch in owner.branch_tasks())
+        for branch, snapshot in seen:
             number, outputs = branch.branch_number, _outputs(branch)
             self.outputs |= outputs
             found.branches.add(number)
-            if self._stale and self._snapshot.state(branch) is State.STALE:
+            if self._stale and snapshot.state(branch) is State.STALE:
                 found.stale_branches.add(number)
                 found.stale_outputs.update(dict.fromkeys(outputs, number))
             else:
@@ -249,7 +250,8 @@ def make_again(family: str, parameters: Mapping[str, str]) -> AnalysisTask:
         raise NoOwnerError(msg)
 
     def make() -> AnalysisTask:
-        return cls(**{name: known[name].parse(value) for name, value in parameters.items()})
+        task: AnalysisTask = cls(**{name: known[name].parse(value) for name, value in parameters.items()})
+        return task
 
     try:
         return _try(make, (AnalysisError, ParameterException, ValueError))

@@ -36,7 +36,6 @@ REBOOT = 90.0
 """The same for a machine with our name and another boot id: rebooted, or a namesake that is alive and beats."""
 
 _LONGEST_POLL = 1.0
-_LONGEST_CONTENT = 4096
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV)
 _logger = logging.getLogger("analysis.engine")
@@ -325,16 +324,17 @@ def _identity() -> Holder:
     return Holder(socket.gethostname(), os.getpid(), state[1] if state else None, boot, namespace, "", "")
 
 
-def _process(pid: int) -> tuple[str, int] | None:
-    """State and start of a process, from fields 3 and 22 of its ``stat`` (proc(5)); ``None`` if it is not to be seen.
+def _process(pid: int) -> tuple[bool, int] | None:
+    """Whether a process has ended, and when it started; ``None`` if it is not to be seen.
 
-    The second field is the name of the program and may contain spaces and brackets.
+    Fields 3 (state), 20 (threads) and 22 (start) of its ``stat``, see proc(5); field 2, in brackets, may contain any.
+    A zombie was killed, and its parent has not noticed yet; its other threads may still be at work.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    return fields[0].decode(), int(fields[19])
+    return fields[0] in {b"Z", b"X"} and int(fields[17]) <= 1, int(fields[19])
 
 
 def _runs(pid: int, start: int | None) -> bool:
@@ -344,8 +344,7 @@ def _runs(pid: int, start: int | None) -> bool:
     except ProcessLookupError:
         return False
     found = _process(pid)
-    # a zombie does not run: it was killed, and its parent has not noticed yet
-    return found is None or (found[0] not in "ZX" and start in {None, found[1]})
+    return found is None or (not found[0] and start in {None, found[1]})
 
 
 def _look(path: Path) -> _Seen | None:
@@ -353,7 +352,7 @@ def _look(path: Path) -> _Seen | None:
         try:
             descriptor = os.open(path, os.O_RDONLY)  # also makes NFS ask the server
             try:
-                status, content = os.fstat(descriptor), os.read(descriptor, _LONGEST_CONTENT)
+                status, content = os.fstat(descriptor), os.read(descriptor, 4096)
             finally:
                 os.close(descriptor)
         except PermissionError:

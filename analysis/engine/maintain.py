@@ -52,11 +52,11 @@ def accept(root: AnalysisTask, families: str) -> int:
 
 
 def _accept(branch: AnalysisTask) -> bool:
-    with hold(branch):
+    with hold(branch) as lock:
         manifest = Snapshot().manifest(branch)
         if manifest is None:
             return False
-        Commit(branch).adopt(manifest, "accepted")
+        Commit(branch, lock).adopt(manifest, "accepted")
         return True
 
 
@@ -80,7 +80,7 @@ def verify_checksums(root: AnalysisTask) -> int:
             for path in wrong:
                 print(f"{branch.title()}: {path} is not what was written: it counts as missing now")
             if wrong:
-                with hold(branch):
-                    Commit(branch).withdraw()
+                with hold(branch) as lock:
+                    Commit(branch, lock).withdraw()
     print(f"{good} whole, {bad} damaged")
     return 1 if bad else 0

@@ -174,24 +174,14 @@ def plan_table(root: AnalysisTask, rows: Sequence[PlanRow]) -> str:
 
     if not rows:
         return f"{root.title()} is complete: nothing would run."
-    with_backend = any((row.backend, row.sandbox) != ("local", "none") for row in rows)
-    header = [
-        "task",
-        "run",
-        "if inputs change",
-        "of",
-        *(["backend", "sandbox"] if with_backend else []),
-        "CPU",
-        "size",
-        "why",
-    ]
+    header = ["task", "run", "if inputs change", "of", "where", "CPU", "size", "why"]
     lines = [
         [
             row.task,
             row.missing + row.changed or "",
             row.affected or "",
             row.branches,
-            *([row.backend, row.sandbox] if with_backend else []),
+            row.backend + ("" if row.sandbox == "none" else f", {row.sandbox}"),
             show_time(row.cpu_seconds),
             show_size(row.bytes),
             row.reason,

@@ -8,22 +8,29 @@ import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @functools.cache
-def here() -> dict[str, str]:
-    """Host, backend, versions and the state of the code, as text."""
+def here() -> dict[str, Any]:
+    """Host, backend, batch job, and the state of the code."""
     return {
         "host": socket.gethostname(),
         "backend": "local",
-        "python": platform.python_version(),
+        "job": None,
         "git_commit": git_commit(),
-        **{name: version(name) for name in ("luigi", "law")},
+        "git_dirty": git_dirty(),
     }
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Versions of Python, luigi, law and other distributions as they are installed here."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("luigi", "law", *distributions)}}
 
 
 @functools.cache
@@ -37,17 +44,22 @@ def version(distribution: str) -> str:
 
 @functools.cache
 def git_commit() -> str:
-    """Commit of the repository, with ``+`` if files are changed; ``"unknown"`` outside a repository."""
+    """Commit of the repository; ``"unknown"`` outside a repository."""
+    return _git("rev-parse", "--short=12", "HEAD") or "unknown"
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(_REPOSITORY), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
+@functools.cache
+def git_dirty() -> bool:
+    """Whether files of the repository differ from the commit."""
+    return bool(_git("status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_REPOSITORY), *arguments]
     try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return ""
 
 
 def peak_memory() -> int:

@@ -1,4 +1,4 @@
-"""Removing what was found to be garbage, and nothing else: no link is followed, nothing outside the store is touched."""
+"""Removing what was found to be garbage, and nothing else: no link is followed, nothing outside the store goes."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def _attempt(store: Path, item: Garbage) -> str | None:
             lock.release()
         else:
             path.unlink()
-    except FileNotFoundError:
-        return "somebody else removed it"
+    except FileNotFoundError:  # somebody else removed it
+        return None
     except OSError as error:
         return _reason(error)
     return None

@@ -76,7 +76,7 @@ def walk_store(store: Path, version: str | None = None) -> Tree:
     found: dict[Path, list[File]] = {}
     foreign = []
     start = store / version if version else store
-    for entry in _walk(store, start, None) if start.is_dir() and not start.is_symlink() else ():
+    for entry in _walk(store, start, None) if start.resolve() == start else ():
         relative = entry.path.relative_to(store).as_posix()
         if entry.folder is None or not stat.S_ISREG(entry.status.st_mode):
             foreign.append(relative)

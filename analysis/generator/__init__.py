@@ -16,14 +16,12 @@ files, work here and add a little more than as much again), the published differ
 simulations, and jets that are as hard to assign to top quarks as in full simulation. Between jets there are no
 correlations but those of kinematics.
 
-Events are weighted with ``cross_section * filter_efficiency * luminosity / n_events``. The filter keeps events with
-a charged lepton and at least four partons, and events without leptons but six hard partons. Its efficiency for the
-nominal top-quark pairs is the share of generated pairs that pass; for all others, which partly are generated in the
-enriched region at once, it is the one that gives the published yield.
+The filter keeps events with a charged lepton and at least four partons, and events without leptons but six hard
+partons. How many events there are and what they weigh is not known here but to the campaign.
 
     >>> from analysis.generator import DATASETS, generate_events
-    >>> DATASETS["ttbar"].cross_section
-    729.84
+    >>> DATASETS["ttbar"].hardness
+    120.0
     >>> events = generate_events("ttbar", 10, seed=1)
     >>> events.n_events, len(events.branches), events.content["Jet_pt"].dtype.name
     (10, 69, 'float32')
@@ -31,14 +29,12 @@ enriched region at once, it is the one that gives the published yield.
 
 from __future__ import annotations
 
-from .datasets import DATASETS, LUMINOSITY, GeneratedDataset, UnknownDatasetError
+from .datasets import DATASETS, UnknownDatasetError
 from .events import GeneratedEvents, generate_events
 from .nanoaod import write_nanoaod
 
 __all__ = [
     "DATASETS",
-    "LUMINOSITY",
-    "GeneratedDataset",
     "GeneratedEvents",
     "UnknownDatasetError",
     "generate_events",

@@ -1,4 +1,4 @@
-"""The nine generated datasets: normalisation, recommended size and the settings of their simulation."""
+"""The nine generated datasets: what their events look like."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-LUMINOSITY = 3378.0
-"""Integrated luminosity of the AGC data [1/pb]."""
 
 
 class UnknownDatasetError(KeyError):
@@ -64,93 +61,46 @@ class Settings:
     spectator: bool = False
 
 
-@dataclass(frozen=True)
-class GeneratedDataset:
-    """Normalisation and size of one dataset.
-
-    The weight of an event is ``cross_section * filter_efficiency * luminosity / n_events``.
-
-    Attributes:
-        cross_section: inclusive cross section [pb].
-        filter_efficiency: share of the inclusive cross section that passes the generator filter.
-        n_events: recommended number of events of the demonstration campaign.
-        settings: settings of the simulation.
-    """
-
-    cross_section: float
-    filter_efficiency: float
-    n_events: int
-    settings: Settings
-
-
 _TTBAR = Settings(process="ttbar", hardness=120.0, radiation_mean=1.6)
 
-DATASETS: Mapping[str, GeneratedDataset] = MappingProxyType(
+DATASETS: Mapping[str, Settings] = MappingProxyType(
     {
-        "ttbar": GeneratedDataset(729.84, 0.264, 60_000, _TTBAR),
-        "ttbar_scaleup": GeneratedDataset(729.84, 0.2685, 25_000, replace(_TTBAR, jet_scale=1.008, b_tag_power=1.24)),
-        "ttbar_scaledown": GeneratedDataset(729.84, 0.2485, 25_000, replace(_TTBAR, jet_scale=0.99, b_tag_power=1.32)),
-        "ttbar_ME_var": GeneratedDataset(
-            729.84,
-            0.32,
-            25_000,
-            replace(_TTBAR, radiation_mean=2.3, radiation_slope=1.15, b_tag_power=1.36, negative_fraction=0.1),
+        "ttbar": _TTBAR,
+        "ttbar_scaleup": replace(_TTBAR, jet_scale=1.008, b_tag_power=1.24),
+        "ttbar_scaledown": replace(_TTBAR, jet_scale=0.99, b_tag_power=1.32),
+        "ttbar_ME_var": replace(
+            _TTBAR, radiation_mean=2.3, radiation_slope=1.15, b_tag_power=1.36, negative_fraction=0.1
         ),
-        "ttbar_PS_var": GeneratedDataset(
-            729.84, 0.2827, 25_000, replace(_TTBAR, jet_scale=0.967, b_tag_power=1.42, radiation_mean=1.5)
+        "ttbar_PS_var": replace(_TTBAR, jet_scale=0.967, b_tag_power=1.42, radiation_mean=1.5),
+        "single_top_s_chan": Settings(
+            process="s_channel", hardness=85.0, radiation_mean=0.9, radiation_min=2, radiation_width=1.4
         ),
-        "single_top_s_chan": GeneratedDataset(
-            3.2944,
-            0.0317,
-            10_000,
-            Settings(process="s_channel", hardness=85.0, radiation_mean=0.9, radiation_min=2, radiation_width=1.4),
+        "single_top_t_chan": Settings(
+            process="t_channel", hardness=80.0, radiation_slope=1.4, radiation_mean=0.9, radiation_min=1, spectator=True
         ),
-        "single_top_t_chan": GeneratedDataset(
-            234.794,
-            0.0275,
-            15_000,
-            Settings(
-                process="t_channel",
-                hardness=80.0,
-                radiation_slope=1.4,
-                radiation_mean=0.9,
-                radiation_min=1,
-                spectator=True,
-            ),
-        ),
-        "single_top_tW": GeneratedDataset(
-            75.842,
-            0.156,
-            20_000,
-            Settings(process="tW", hardness=90.0, radiation_mean=1.2, radiation_min=1, spectator=True),
-        ),
-        "wjets": GeneratedDataset(
-            15487.164,
-            0.00268,
-            45_000,
-            Settings(
-                process="wjets",
-                hardness=0.0,
-                radiation_mean=0.8,
-                radiation_min=4,
-                radiation_slope=1.25,
-                radiation_width=1.25,
-                radiation_pt=22.0,
-                parton_pt=26.0,
-            ),
+        "single_top_tW": Settings(process="tW", hardness=90.0, radiation_mean=1.2, radiation_min=1, spectator=True),
+        "wjets": Settings(
+            process="wjets",
+            hardness=0.0,
+            radiation_mean=0.8,
+            radiation_min=4,
+            radiation_slope=1.25,
+            radiation_width=1.25,
+            radiation_pt=22.0,
+            parton_pt=26.0,
         ),
     }
 )
 
 
-def find_dataset(name: str) -> GeneratedDataset:
+def find_dataset(name: str) -> Settings:
     """Looks up a dataset.
 
     Args:
         name: name of the dataset, e.g. ``"ttbar_PS_var"``.
 
     Returns:
-        Its entry in :data:`DATASETS`.
+        The settings of its simulation, from :data:`DATASETS`.
 
     Raises:
         UnknownDatasetError: if there is no such dataset.

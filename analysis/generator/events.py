@@ -67,7 +67,7 @@ def generate_events(dataset: str, n_events: int, *, seed: int, first_event: int 
     """
     from .simulation import join_blocks, simulate_block
 
-    settings = find_dataset(dataset).settings
+    settings = find_dataset(dataset)
     if n_events < 1 or first_event < 0:
         msg = (
             f"Cannot generate {n_events} events of {dataset!r} from event {first_event} on: "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,7 +9,6 @@ from uuid import UUID
 from .events import generate_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import awkward as ak
@@ -21,11 +18,11 @@ if TYPE_CHECKING:
 CLUSTER_SIZE = 50_000
 """Events per cluster of the tree."""
 
-_FIRST_DAY = datetime(1995, 1, 1)
-
 
 def write_nanoaod(path: Path, dataset: str, n_events: int, *, seed: int, first_event: int = 0) -> None:
-    """Generates events and writes them to a file, the same bytes for the same arguments.
+    """Generates events and writes them to a file: the same content under the same UUID for the same arguments.
+
+    The bytes differ by the time of writing alone, which a ROOT file notes.
 
     Args:
         path: file to write; an existing one is replaced.
@@ -44,8 +41,8 @@ def write_nanoaod(path: Path, dataset: str, n_events: int, *, seed: int, first_e
     identity = content_uuid(events, f"{dataset}/{seed}/{first_event}")
     arrays = as_arrays(events)
     options = {"compression": uproot.ZSTD(1), "uuid_function": lambda: identity}
-    # a path would leave its name in the file
-    with path.open("w+b") as opened, _undated(), uproot.recreate(opened, **options) as file:
+    # a path would leave its name in the file, and so in its size
+    with path.open("w+b") as opened, uproot.recreate(opened, **options) as file:
         tree = file.mktree(
             "Events",
             {name: array.type.content for name, array in arrays.items()},
@@ -73,19 +70,6 @@ def content_uuid(events: GeneratedEvents, origin: str) -> UUID:
             digest.update(f"{name}/{values.dtype.str}/{len(values)}".encode())
             digest.update(values.tobytes())
     return UUID(bytes=digest.digest()[:16], version=5)
-
-
-@contextmanager
-def _undated() -> Iterator[None]:
-    """Have uproot date whatever it writes as of the first day that ROOT knows; it has no option for that."""
-    import uproot
-
-    encode = uproot._util.datetime_to_code
-    uproot._util.datetime_to_code = lambda _: encode(_FIRST_DAY)
-    try:
-        yield
-    finally:
-        uproot._util.datetime_to_code = encode
 
 
 def as_arrays(events: GeneratedEvents) -> dict[str, ak.Array]:

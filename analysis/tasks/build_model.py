@@ -34,15 +34,22 @@ class TemplatesTask(FoldsTask):
 
     path_parameters = FoldsTask.path_parameters | {"histograms"}
 
-    def prediction_settings(self) -> dict[str, Any]:
-        """Settings that decide how histograms become templates of processes, and what they are compared with."""
-        variables = [VARIABLES[name] for name in self.template_names()]
-        binning = ("bins", "start", "stop") if self.histograms else ()
+    def binning_fields(self) -> tuple[str, ...]:
+        """Settings of a variable that published histograms are read with."""
+        return ("bins", "start", "stop") if self.histograms else ()
+
+    def prediction_settings(self, variables: Sequence[str] | None = None) -> dict[str, Any]:
+        """Settings that decide how histograms become templates of processes, and what they are compared with.
+
+        Args:
+            variables: names of the variables; ``None`` for those whose histograms are read.
+        """
+        chosen = [VARIABLES[name] for name in (self.template_names() if variables is None else variables)]
         return {
             **settings(PROCESSES.values(), "sample"),
             **settings(self.campaign_inst, "datasets"),
             **settings(self.campaign_inst.datasets.values(), "process", "shift", "is_data"),
-            **settings(variables, "region", *binning),
+            **settings(chosen, "region", *self.binning_fields()),
             **settings(MODEL),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,11 +64,14 @@ class FiguresTask(AnalysisTask):
         from analysis.plotting.style import save_figure
 
         targets = self.output()[name]
+        if self.commit is not None and self.commit.stale_inputs:
+            # stale inputs are used because law.cfg allows it: whoever sees the figure has to know
+            figure.text(0.5, 0.005, f"stale: {', '.join(self.commit.stale_inputs)}", ha="center", size=8, color="red")
         save_figure(figure, self.staged(targets["pdf"]), self.staged(targets["png"]))
 
     def png(self, name: str) -> Path:
         """Path of the PNG of a figure."""
-        return Path(self.output()[name]["png"].path)
+        return Path(self.local_target(f"{name}.png").path)
 
 
 class VariablesTask(TemplatesTask):
@@ -111,8 +114,8 @@ class VariablesTask(TemplatesTask):
         """Names of the variables whose histograms are read: the chosen ones."""
         return [v.name for v in self.chosen_variables()]
 
-    def observe(self, templates: Templates) -> Observation:
+    def observe(self, templates: Templates, variables: Sequence[str]) -> Observation:
         """What is compared with the prediction."""
         from analysis.stats.observation import observe
 
-        return observe(MODEL, templates, [v.name for v in self.chosen_variables()])
+        return observe(MODEL, templates, variables)

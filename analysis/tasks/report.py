@@ -154,7 +154,9 @@ class Report(TemplatesTask):
 
     def _notices(self) -> tuple[str, ...]:
         dropped = self.requires()["fit"].dropped_systematics()
-        notices = [f"Left out of the model: {text}" for text in dropped]
+        stale = self.commit.stale_inputs if self.commit else ()
+        notices = [f"Made of stale outputs of {title}, as the configuration allows." for title in stale]
+        notices += [f"Left out of the model: {text}" for text in dropped]
         if not self.campaign_inst.muons_usable and not self.histograms:
             notices.append("Muons of this campaign carry no identification: in effect, only electrons are selected.")
         return tuple(notices)
@@ -171,8 +173,8 @@ class Report(TemplatesTask):
             "version": self.version,
             "parameters": ", ".join(f"{k}={v}" for k, v in sorted(self.significant_parameters().items()) if v),
             "fitted on": f"{record['host']}, {record['finished']}",
-            "code": record["git_commit"],
-            "Python": record["python"],
+            "code": record["git_commit"] + (" with changes" if record.get("git_dirty") else ""),
+            "Python": record.get("versions", {}).get("python", "unknown"),
             **{name: provenance.version(name) for name in _VERSIONS},
         }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from analysis.config import BUILTIN, PROCESSES, ConfigurationError, get_campaign, parameter_values
 from analysis.config.types import Campaign, InputFile
+from analysis.generator import DATASETS
 
 AGC_FILES = {
     "ttbar": (243, 276_079_127),
@@ -114,6 +117,43 @@ def test_the_demo_has_the_samples_of_the_agc() -> None:
     for name, dataset in demo.datasets.items():
         assert (dataset.process, dataset.shift) == (agc.datasets[name].process, agc.datasets[name].shift)
         assert all(file.path == "" and 0 < (file.entries or 0) <= demo.chunk_size for file in dataset.files)
+
+
+def test_the_cross_sections_of_the_demo_are_those_of_the_agc() -> None:
+    expected = {
+        "ttbar": 396.87 + 332.97,
+        "ttbar_scaleup": 729.84,
+        "ttbar_scaledown": 729.84,
+        "ttbar_ME_var": 729.84,
+        "ttbar_PS_var": 729.84,
+        "single_top_s_chan": 2.0268 + 1.2676,
+        "single_top_t_chan": (36.993 + 22.175) / 0.252,
+        "single_top_tW": 37.936 + 37.906,
+        "wjets": 61457 * 0.252,
+    }
+    datasets = get_campaign("demo").datasets
+    assert {name: dataset.cross_section for name, dataset in datasets.items()} == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_demo_is_split_into_even_files_of_at_most_one_chunk() -> None:
+    sizes = {d.name: [f.entries for f in d.files] for d in get_campaign("demo").datasets.values()}
+    assert sizes["ttbar"] == [15_000] * 4
+    assert sizes["ttbar_ME_var"] == [12_500] * 2
+    assert sizes["single_top_s_chan"] == [10_000]
+    assert sum(map(len, sizes.values())) == 19
+    assert sum(entries or 0 for files in sizes.values() for entries in files) == 250_000
+    few = get_campaign("demo", 1).datasets
+    assert {name: [f.entries for f in d.files] for name, d in few.items()} == {n: f[:1] for n, f in sizes.items()}
+
+
+def test_the_generator_knows_the_data_sets_of_the_demo() -> None:
+    assert set(get_campaign("demo").datasets) == set(DATASETS)
+
+
+def test_the_demo_is_known_without_the_generator() -> None:
+    code = "import sys; from analysis.config import get_campaign; get_campaign('demo'); "
+    code += "sys.exit('analysis.generator' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_campaign_from_yaml(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import law
 import pytest
+
+from tests.engine.toys import WORLD, World
 
 
 @pytest.fixture
@@ -11,3 +15,30 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "store"
     monkeypatch.setenv("ANALYSIS_STORE", str(path))
     return path
+
+
+@pytest.fixture
+def stale() -> Iterator[Callable[..., None]]:
+    """Writes the section ``stale`` of ``law.cfg``, which is empty at first."""
+    before = dict(law.config.items("stale")) if law.config.has_section("stale") else None
+
+    def write(**options: str) -> None:
+        law.config.remove_section("stale")
+        law.config.add_section("stale")
+        for option, value in options.items():
+            law.config.set("stale", option, value)
+
+    write()
+    yield write
+    write(**(before or {}))
+    if before is None:
+        law.config.remove_section("stale")
+
+
+@pytest.fixture
+def world(store: Path, stale: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:  # noqa: ARG001
+    """The world of the toy tasks as it is at first, an empty store, and modules of ``tmp_path`` in reach."""
+    monkeypatch.syspath_prepend(tmp_path)
+    WORLD.reset()
+    yield WORLD
+    WORLD.reset()

@@ -79,6 +79,18 @@ if child == 0:
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it is dead, and stays a zombie
 print(lock.acquire(), flush=True)
 """
+LEADERLESS = """
+import ctypes, threading
+assert lock.acquire()
+def work():
+    while Path("/proc/self/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        pass
+    print("held", flush=True)
+    os.read(0, 1)
+    os._exit(0)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 AGAIN_AFTER_FORK = """
 assert lock.acquire()
 child = os.fork()
@@ -199,7 +211,7 @@ def test_release_of_a_lock_that_somebody_removed(path: Path) -> None:
 def test_start_of_a_process_as_ps_says_it() -> None:
     state = module._process(os.getpid())
     assert state is not None
-    assert state[0] == "R"
+    assert not state[0]
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - state[1] / os.sysconf("SC_CLK_TCK")
     seconds = subprocess.run(
         ["ps", "-o", "etimes=", "-p", str(os.getpid())], capture_output=True, text=True, check=True
@@ -247,6 +259,15 @@ def test_holder_that_was_killed(path: Path, started: list[Process], caplog: pyte
 
 def test_holder_that_was_killed_and_is_a_zombie(path: Path, started: list[Process]) -> None:
     assert line(start(started, UNREAPED, path)) == "True"
+
+
+def test_holder_whose_main_thread_ended_before_the_others(path: Path, started: list[Process]) -> None:
+    process = start(started, LEADERLESS, path)
+    assert line(process) == "held"
+    assert not Lock(path).acquire()
+    go_on(process)
+    assert process.wait() == 0
+    assert Lock(path).acquire()
 
 
 def test_wait_goes_on_after_release(path: Path, started: list[Process], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,13 +424,16 @@ def test_many_break_one_stale_lock(turn: int, path: Path, started: list[Process]
     assert names(path) == []
 
 
-def test_slow_breaker_leaves_the_lock_that_came_after_the_stale_one(path: Path) -> None:
+def test_slow_breaker_leaves_the_lock_that_came_after_the_stale_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forge(path, pid=2**22 + 1)
     stale = module._look(path)
     assert stale is not None
     slow, fast = Lock(path), Lock(path)
     assert slow._is_stale(stale)
     assert fast.acquire()
+    monkeypatch.delattr(Path, "rename")  # not even for a moment
     assert not slow._break(stale)
     assert fast.still_ours()
     assert names(path) == [".17.lock"]

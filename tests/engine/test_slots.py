@@ -13,11 +13,12 @@ from analysis.engine import slots
 
 # The main process forks children that obey single letters and answer with one line each.
 MAIN = """
-import os, sys
+import atexit, os, sys
 from analysis.engine import slots
 slots.configure(int(sys.argv[1]))
 """
-# a: acquire without waiting, w: wait, r: release, f: fork a child that lives and say its id, q: quit
+# a: acquire without waiting, w: wait, r: release, f: fork a child that lives and say its id,
+# x: do what is done at exit
 CHILD = """
 def obey(read, write):
     slot = None
@@ -35,6 +36,9 @@ def obey(read, write):
                 if child == 0:
                     os.read(os.pipe()[0], 1)  # until it is killed
                 print(child, file=answers)
+            elif order == "x":
+                atexit._run_exitfuncs()
+                print("exited", file=answers)
     os._exit(0)
 ends = sys.argv[2:]
 children = []
@@ -242,7 +246,7 @@ def test_one_worker_has_no_helpers(run: Run) -> None:
 def test_folder_goes_with_the_main_process_only(run: Run, temporary: Path) -> None:
     assert [run.ask(child, "a") for child in range(2)] == ["slot", "slot"]
     folder = next(temporary.iterdir())
-    os.kill(run.children[0], 15)
+    assert run.ask(0, "x") == "exited"
     run.tell(1, "r")
     assert run.answer(1) == "released"
     assert folder.is_dir()

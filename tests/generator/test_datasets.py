@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_cross_sections_are_those_of_the_agc() -> None:
-    expected = {
-        "ttbar": 396.87 + 332.97,
-        "ttbar_scaleup": 729.84,
-        "ttbar_scaledown": 729.84,
-        "ttbar_ME_var": 729.84,
-        "ttbar_PS_var": 729.84,
-        "single_top_s_chan": 2.0268 + 1.2676,
-        "single_top_t_chan": (36.993 + 22.175) / 0.252,
-        "single_top_tW": 37.936 + 37.906,
-        "wjets": 61457 * 0.252,
-    }
-    assert {name: dataset.cross_section for name, dataset in DATASETS.items()} == pytest.approx(expected, abs=1e-3)
-
-
 def test_every_sample_of_the_agc_has_a_dataset(test_data: Path) -> None:
     inputs = json.loads((test_data / "agc" / "nanoaod_inputs.json").read_text())
     samples = {

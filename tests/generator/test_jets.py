@@ -70,5 +70,5 @@ def test_light_quarks_score_above_gluons() -> None:
 def test_true_jet_scale_of_a_dataset_shows() -> None:
     pt = {name: generate_events(name, 20_000, seed=6).content["Jet_pt"] for name in ("ttbar", "ttbar_PS_var")}
     ratio = np.median(pt["ttbar_PS_var"]) / np.median(pt["ttbar"])
-    assert DATASETS["ttbar_PS_var"].settings.jet_scale == 0.967
+    assert DATASETS["ttbar_PS_var"].jet_scale == 0.967
     assert 0.93 < ratio < 1.0

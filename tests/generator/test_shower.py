@@ -13,7 +13,7 @@ from analysis.generator.shower import Showered, shower
 @pytest.fixture(scope="module")
 def events() -> Showered:
     rng = random_stream("ttbar", 3, 0)
-    settings = DATASETS["ttbar"].settings
+    settings = DATASETS["ttbar"]
     return shower(settings, make_hard_events(settings, 20_000, rng), rng)
 
 
@@ -25,7 +25,7 @@ def test_radiation_conserves_three_momentum(events: Showered) -> None:
 def test_only_quarks_radiate_and_as_often_as_asked(events: Showered) -> None:
     quark = np.abs(events.hard.pdg[record.DECAY_QUARKS]) <= record.BOTTOM_QUARK
     assert not (events.radiated & ~quark).any()
-    assert events.radiated[quark].mean() == pytest.approx(DATASETS["ttbar"].settings.splitting, abs=0.01)
+    assert events.radiated[quark].mean() == pytest.approx(DATASETS["ttbar"].splitting, abs=0.01)
 
 
 def test_gluons_are_outside_of_the_quarks_jet(events: Showered) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 
-from analysis.generator import DATASETS, LUMINOSITY, generate_events
+from analysis.config import get_campaign
+from analysis.generator import generate_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,9 @@ class Selected(NamedTuple):
 
     def yield_in(self, dataset: str, region: str) -> float:
         """Expected events with an electron; muons lend their statistics."""
-        entry = DATASETS[dataset]
-        weight = entry.cross_section * entry.filter_efficiency * LUMINOSITY / N_EVENTS
+        campaign = get_campaign("demo")
+        entry = campaign.datasets[dataset]
+        weight = (entry.cross_section or 0.0) * entry.filter_efficiency * campaign.luminosity / N_EVENTS
         return weight * len(self.observable[region]) * self.electron_share
 
 

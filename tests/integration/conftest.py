@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.generator import DATASETS, write_nanoaod
+from analysis.config import get_campaign
+from analysis.generator import write_nanoaod
 from tests.chain import Law
 
 
@@ -34,10 +35,11 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]
 
 def write_campaign(path: Path, files: dict[str, list[str]], **settings: object) -> Path:
     """Campaign file of generated files."""
+    demo = get_campaign("demo").datasets
     datasets = {
         name: {
-            "cross_section": DATASETS[name].cross_section,
-            "filter_efficiency": DATASETS[name].filter_efficiency,
+            "cross_section": demo[name].cross_section,
+            "filter_efficiency": demo[name].filter_efficiency,
             "files": paths,
         }
         for name, paths in files.items()

@@ -1,0 +1,42 @@
+"""The command ``analysis``: what ``law`` has no subcommand for. A module of this package is a subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from analysis.console import gc, history
+from analysis.console.tasks import UnknownTaskError
+from analysis.errors import AnalysisError
+
+COMMANDS = {"history": history, "gc": gc}
+"""Each has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        argv: words of the command line; ``None`` for those of the process.
+
+    Returns:
+        Exit code: 0 if all is well, 1 for an error of the user's, 2 for a wrong command line.
+    """
+    parser = argparse.ArgumentParser(
+        prog="analysis", description="What 'law' has no subcommand for.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, command in COMMANDS.items():
+        own = commands.add_parser(name, help=command.HELP, description=command.HELP, allow_abbrev=False)
+        command.add_arguments(own)
+        own.set_defaults(run=command.run, usage_error=own.error)
+    arguments, parameters = parser.parse_known_args(argv)
+    if parameters and "task" not in arguments:
+        arguments.usage_error(f"unrecognized arguments: {' '.join(parameters)}")
+    arguments.parameters = parameters
+    try:
+        return int(arguments.run(arguments))
+    except AnalysisError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UnknownTaskError) else 1

@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from luigi.task_register import Register
+
+from analysis.engine import garbage as module
+from analysis.engine.garbage import Findings, find_garbage
+from analysis.engine.lock import Lock
+from analysis.engine.removal import Removed, remove_garbage
+from tests.engine.toys import FileToy, Toy, copy_folder, dead_process, edit, files, make_old, run_all
+
+KINDS = {"gone": {"recipe": {"task": "NoSuchTask"}}, "parameter": {"parameters": {"nothing": "1"}}}
+
+
+@pytest.fixture
+def store(store: Path) -> Path:
+    """A store with a finished workflow."""
+    Register.clear_instance_cache()
+    run_all(Toy())
+    return store.resolve()
+
+
+def found(store: Path, stale: bool = False, history: bool = False) -> dict[str, str]:
+    return {item.file.relative: item.why for item in find_garbage(store, stale, history).garbage}
+
+
+def delete(store: Path, stale: bool = False, history: bool = False) -> Removed:
+    return remove_garbage(store, find_garbage(store, stale, history).garbage)
+
+
+def put(path: Path, content: str = "junk") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def manifests(folder: Path) -> list[Path]:
+    return sorted((folder / "manifests").glob("[!.]*"))
+
+
+def test_what_tasks_own_is_no_garbage(store: Path) -> None:
+    run_all(Toy(number=7))
+    run_all(Toy(version="v2", label="b c"))
+    assert find_garbage(store, stale=True, history=True) == Findings((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"recipe": {"task": "NoSuchTask"}}, "there is no task NoSuchTask"),
+        ({"recipe": {"task": "Task"}}, "there is no task Task whose outputs are committed"),
+        ({"parameters": {"version": "v1", "nothing": "1"}}, "there is no task Toy with a parameter nothing"),
+        ({"parameters": {"version": "v1", "number": "-1"}}, "--number -1 is negative: use a positive one"),
+        ({"parameters": {"version": "v1", "number": "x"}}, "invalid literal for int() with base 10: 'x'"),
+        ({"parameters": {"version": "v1", "number": "1"}}, "Toy with these parameters has another folder now"),
+        ({"parameters": {"version": "../.."}}, "--version '../..' cannot be the name of a folder"),
+    ],
+)
+def test_folder_of_no_task(store: Path, fields: dict[str, dict[str, str]], why: str) -> None:
+    before = files(store)
+    copy_folder(store, "v1/Toy", "v3/deep/Other", **fields)
+    everything = files(store)
+    reasons = found(store)
+    assert reasons.keys() == everything - before
+    assert all(reason.startswith(why) for reason in reasons.values())
+    assert files(store) == everything
+
+    removed = delete(store)
+    assert (removed.files, removed.left) == (9, ())
+    assert files(store) == before
+    assert not (store / "v3").exists()
+    assert delete(store) == Removed(0, 0, ())
+    assert files(store) == before
+
+
+def test_size_is_counted(store: Path) -> None:
+    shutil.rmtree(store / "v1")
+    put(store / "v1/Toy/a.txt", "123")
+    put(store / "v1/Toy/manifests/1.json")
+    assert delete(store) == Removed(0, 0, ())  # no manifest tells whose it is
+    run_all(Toy())
+    assert delete(store) == Removed(2, 3 + 4, ())
+
+
+def test_the_store_itself_is_left(store: Path) -> None:
+    for manifest in manifests(store / "v1/Toy"):
+        edit(manifest, recipe={"task": "NoSuchTask"})
+    delete(store)
+    assert list(store.iterdir()) == []
+
+
+def test_files_that_are_no_output(store: Path) -> None:
+    before = files(store)
+    put(store / "v1/Toy/a_17.txt")
+    put(store / "v1/Toy/sub/folder/a_1.txt")
+    put(store / "v1/Toy/manifests/0.json")
+    assert found(store) == {
+        "v1/Toy/a_17.txt": "no output of any branch",
+        "v1/Toy/sub/folder/a_1.txt": "no output of any branch",
+        "v1/Toy/manifests/0.json": "no manifest",
+    }
+    delete(store)
+    assert files(store) == before
+    assert not (store / "v1/Toy/sub").exists()
+
+
+def test_branches_that_do_not_exist_any_more(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "branch_count", 2)
+    Register.clear_instance_cache()
+    reasons = found(store)
+    assert sorted(reasons.values()) == ["branch does not exist any more", *["no output of any branch"] * 2]
+    delete(store)
+    assert files(store) == {f"v1/Toy/{kind}_{b}.txt" for kind in "ab" for b in range(2)} | {
+        path.relative_to(store).as_posix() for b in range(2) for path in (store / "v1/Toy/manifests").glob(f"{b}.*")
+    }
+    assert len(files(store)) == 6
+
+
+def test_stale_and_replaced_only_if_asked_for(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "revision", 1)
+    Toy(branch=1).run()
+    assert found(store) == {}
+    replaced = found(store, history=True)
+    assert list(replaced.values()) == ["replaced manifest"]
+    assert next(iter(replaced)).startswith("v1/Toy/history/1.")
+    stale = found(store, stale=True)
+    assert set(stale.values()) == {"stale"}
+    assert {path for path in stale if path.endswith(".txt")} == {
+        f"v1/Toy/{kind}_{b}.txt" for kind in "ab" for b in (0, 2)
+    }
+    assert len(stale) == 6
+
+    assert delete(store, stale=True, history=True).files == 7
+    assert len(files(store)) == 3
+    assert Toy(branch=1).complete()
+    assert not list((store / "v1/Toy/manifests").glob(".*"))
+
+
+def test_stale_branch_that_is_being_made_is_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "revision", 1)
+    garbage = find_garbage(store, stale=True).garbage
+    with Lock(store / "v1/Toy/manifests/.1.lock"):
+        before = files(store)
+        removed = remove_garbage(store, garbage)
+    assert removed.files == 0
+    assert {why.partition(" ")[0] for _, why in removed.left} == {"process"}
+    assert files(store) | {"v1/Toy/manifests/.1.lock"} == before
+
+
+def test_branch_that_was_made_meanwhile_is_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "revision", 1)
+    garbage = find_garbage(store, stale=True).garbage
+    Toy(branch=1).run()
+    removed = remove_garbage(store, garbage)
+    assert Toy(branch=1).complete()
+    assert {path for path, _ in removed.left} == {"v1/Toy/a_1.txt", "v1/Toy/b_1.txt"}
+
+
+def test_one_damaged_manifest_among_others(store: Path) -> None:
+    manifests(store / "v1/Toy")[0].write_text("{")
+    assert found(store) == {}
+    assert find_garbage(store).kept == ()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "", "[" * 100_000, '{"schema": 2, "recipe": []}'])
+def test_folder_with_damaged_manifests_only(store: Path, content: str) -> None:
+    before = files(store)
+    for manifest in manifests(store / "v1/Toy"):
+        manifest.write_text(content)
+    findings = find_garbage(store)
+    assert findings.garbage == ()
+    assert [folder for folder, _ in findings.kept] == ["v1/Toy"]
+    assert delete(store).files == 0
+    assert files(store) == before
+
+
+def test_manifest_of_a_newer_version(store: Path) -> None:
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    newest = manifests(folder)[0]
+    newest.rename(newest.with_name(newest.name.replace(".v2.", ".v3.")))
+    assert found(store) == {}
+    assert "newer version" in find_garbage(store).kept[0][1]
+
+
+def test_a_file_out_of_reach_is_no_reason(store: Path, tmp_path: Path) -> None:
+    source = put(tmp_path / "toy.txt", "x y")
+    run_all(FileToy(source=str(source)))
+    Register.clear_instance_cache()
+    source.unlink()
+    findings = find_garbage(store)
+    assert findings.garbage == ()
+    assert findings.kept == (("v1/FileToy/toy", f"{source} cannot be read"),)
+
+
+def test_tasks_that_share_a_folder(store: Path, tmp_path: Path) -> None:
+    one, two = put(tmp_path / "1/toy.txt", "x"), put(tmp_path / "2/toy.txt", "x y z")
+    run_all(FileToy(source=str(one)))
+    FileToy(source=str(two), branch=2).run()
+    assert found(store, stale=True) == {}
+
+
+def test_a_bug_in_a_task_is_no_reason(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store / "v1/Toy/other.txt")
+    monkeypatch.setattr(Toy, "output", lambda _task: 1 / 0)
+    findings = find_garbage(store, stale=True)
+    assert findings.garbage == ()
+    assert findings.kept == (("v1/Toy", "ZeroDivisionError: division by zero"),)
+
+
+def test_outputs_are_protected_wherever_they_are(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copy_folder(store, "v1/Toy", "v1/Another", **KINDS["gone"])
+    shared = put(folder / "shared.txt")
+    monkeypatch.setattr(Toy, "output_paths", lambda task: [task.folder / ".." / "Another" / "shared.txt"])
+    assert shared.relative_to(store).as_posix() not in found(store)
+    assert "v1/Another/a_0.txt" in found(store)
+
+
+def test_leftovers_of_dead_processes(store: Path) -> None:
+    before, here, pid = files(store), socket.gethostname(), dead_process()
+    folder = store / "v1/Toy"
+    lock = put(folder / "manifests/.1.lock", json.dumps(holder(here, pid)))
+    dead = put(folder / f".a_1.txt.{here}-{pid}.part")
+    alive = put(folder / f".a_2.txt.{here}-{os.getppid()}.part")
+    elsewhere = put(folder / ".a_2.txt.some.other.host-12.part")
+    old = put(folder / ".b_2.txt.some.other.host-12.part")
+    debris = put(folder / "manifests/.1.lock.0123.claim", "")
+    make_old(old)
+    make_old(debris)
+    expected = {path.relative_to(store).as_posix() for path in (lock, dead, old, debris)}
+    assert found(store) == dict.fromkeys(expected, "left over by a process that is gone")
+    assert delete(store).left == ()
+    assert files(store) - before == {path.relative_to(store).as_posix() for path in (alive, elsewhere)}
+
+
+def holder(host: str, pid: int) -> dict[str, object]:
+    """Content of a lock file of another process on this machine."""
+    from analysis.engine import lock
+
+    here = lock._identity()
+    keys = {"boot": here.boot, "namespace": here.namespace}
+    return {**keys, "host": host, "pid": pid, "start": None, "since": "today", "token": "0123456789abcdef"}
+
+
+def test_leftovers_are_found_where_no_manifest_is(store: Path) -> None:
+    lock = put(store / "v1/First/manifests/.1.lock", json.dumps(holder(socket.gethostname(), dead_process())))
+    put(store / "v1/First/a.txt")
+    findings = find_garbage(store)
+    assert [item.file.path for item in findings.garbage] == [lock]
+    assert findings.kept == (("v1/First", "no manifest tells which task it belongs to"),)
+
+
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+def test_folder_with_a_live_lock_is_left(store: Path, host: str) -> None:
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    name = socket.gethostname() if host == "here" else "elsewhere"
+    lock = put(folder / "manifests/.1.lock", json.dumps(holder(name, os.getpid())))
+    findings = find_garbage(store)
+    assert findings.garbage == ()
+    assert findings.kept == (("v1/Other", f"process {os.getpid()} on {name} (since today) is at work there"),)
+    make_old(lock)
+    assert (found(store) == {}) == (host == "here")
+
+
+def test_files_outside_of_task_folders_are_never_removed(store: Path) -> None:
+    foreign = ["manifests/notes.json", "notes.txt", "v1/notes.txt", "v9/Other/a_0.txt"]
+    for path in foreign:
+        put(store / path)
+    findings = find_garbage(store, stale=True, history=True)
+    assert findings.garbage == ()
+    assert findings.foreign == tuple(foreign)
+
+
+def test_one_version_only(store: Path) -> None:
+    copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    copy_folder(store, "v1/Toy", "v2/Other", **KINDS["gone"])
+    put(store / "v1/notes.txt")
+    findings = find_garbage(store, version="v2")
+    assert {item.folder for item in findings.garbage} == {"v2/Other"}
+    assert findings.foreign == ()
+    assert find_garbage(store, version="..") == Findings((), (), ())
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A directory that is none of our business, and looks like a task folder."""
+    for name in ("a_0.txt", "manifests/0.json", "history/0.json"):
+        put(tmp_path / "outside" / name)
+    return tmp_path / "outside"
+
+
+def test_links_are_neither_followed_nor_removed(store: Path, outside: Path) -> None:
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    (folder / "directory").symlink_to(outside)
+    (folder / "file").symlink_to(outside / "a_0.txt")
+    (folder / "inside").symlink_to(store / "v1/Toy/a_0.txt")
+    (store / "v1/Linked").symlink_to(outside)
+    (store / "v2").symlink_to(outside)
+    before = files(store)
+    findings = find_garbage(store, history=True)
+    assert findings.foreign == ("v1/Linked", *(f"v1/Other/{n}" for n in ("directory", "file", "inside")), "v2")
+    assert find_garbage(store, version="v2").garbage == ()
+    assert remove_garbage(store, findings.garbage).files == 9
+    assert files(outside) == {"a_0.txt", "manifests/0.json", "history/0.json"}
+    assert files(store) < before
+    assert set(findings.foreign) < files(store)
+
+
+def test_link_that_appears_later_is_not_followed(store: Path, outside: Path) -> None:
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    garbage = find_garbage(store).garbage
+    shutil.rmtree(folder)
+    shutil.copytree(store / "v1/Toy", outside, dirs_exist_ok=True)
+    before = files(outside)
+    folder.symlink_to(outside)
+    removed = remove_garbage(store, garbage)
+    assert removed.files == 0
+    assert {why for _, why in removed.left} == {"a link leads there"}
+    assert files(outside) == before
+
+
+def test_store_that_is_a_link(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(store)
+    monkeypatch.setenv("ANALYSIS_STORE", str(link))
+    Register.clear_instance_cache()
+    put(link / "v1/Toy/other.txt")
+    assert list(found(link.resolve())) == ["v1/Toy/other.txt"]
+    assert delete(link.resolve()).files == 1
+
+
+def test_forged_manifest_reaches_nothing_outside(store: Path, outside: Path) -> None:
+    name = "../outside/a_0.txt"
+    for manifest in manifests(store / "v1/Toy"):
+        edit(manifest, outputs=[{"path": name, "size": 4, "adler32": "0"}], recipe={"task": "NoSuchTask"})
+    reasons = found(store, stale=True, history=True)
+    assert all(not path.startswith("..") for path in reasons)
+    delete(store, stale=True, history=True)
+    assert files(outside) == {"a_0.txt", "manifests/0.json", "history/0.json"}
+
+
+def test_garbage_outside_the_store_is_refused(store: Path, outside: Path) -> None:
+    put(store / "v1/Toy/other.txt")
+    item = find_garbage(store).garbage[0]
+    forged = item._replace(file=item.file._replace(path=outside / "a_0.txt"))
+    dotted = item._replace(file=item.file._replace(path=store / "v1/../../outside/a_0.txt"))
+    assert remove_garbage(store, [forged, dotted]).files == 0
+    assert (outside / "a_0.txt").exists()
+
+
+def test_file_that_changed_meanwhile_is_left(store: Path) -> None:
+    path = put(store / "v1/Toy/other.txt")
+    garbage = find_garbage(store).garbage
+    path.write_text("more than junk")
+    assert remove_garbage(store, garbage).left == (("v1/Toy/other.txt", "it changed in the meantime"),)
+    assert path.exists()
+
+
+def test_file_that_cannot_be_removed_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    put(store / "v1/Toy/other.txt")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert delete(store).left == (("v1/Toy/other.txt", "permission denied"),)
+
+
+def test_directory_that_cannot_be_read_stops_all(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        find_garbage(store)
+
+
+def test_making_a_task_again_is_its_inverse(store: Path) -> None:
+    task = Toy(number=3, label="x/y", version="v7")
+    assert module.make_again("Toy", task.significant_parameters()) == task
+    assert task.store.resolve() == store
+
+
+NAME = st.text("abc._-", min_size=1, max_size=6).filter(lambda text: text.strip("."))
+
+
+@given(st.sets(st.lists(NAME, min_size=1, max_size=2).map(tuple), max_size=6))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_deleting_restores_the_store(store: Path, names: set[tuple[str, ...]]) -> None:
+    before = files(store)
+    for parts in names:
+        path = (store / "v1/Toy").joinpath(*parts)
+        if (
+            not any((store / "v1/Toy").joinpath(*parts[:n]).is_file() for n in range(1, len(parts)))
+            and not path.is_dir()
+        ):
+            put(path)
+    junk = files(store) - before
+    assert found(store).keys() == junk
+    assert delete(store).files == len(junk)
+    assert files(store) == before
