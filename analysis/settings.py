@@ -103,6 +103,16 @@ def recorded_reads(declared: Collection[str] | None = None) -> Iterator[set[str]
             outer |= inner
 
 
+@contextmanager
+def unrecorded_reads() -> Iterator[None]:
+    """Record nothing for a while: what is read here matters by its result only."""
+    token = _paused.set(True)
+    try:
+        yield
+    finally:
+        _paused.reset(token)
+
+
 def _record(key: str) -> None:
     if _reads is not None:
         _reads.add(key)

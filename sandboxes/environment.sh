@@ -30,7 +30,10 @@ finish() {
   [[ -x "${launcher}" ]] || {
     printf '#!/bin/sh\nexec "${0%%/*}/python" -P -m analysis "$@"\n' > "${launcher}.$$" &&
       chmod 755 "${launcher}.$$" && mv -f "${launcher}.$$" "${launcher}"
-  } 2> /dev/null || say "$1 cannot be written, so there is no command 'analysis': use 'python -P -m analysis' instead."
+  } 2> /dev/null || {
+    rm -f "${launcher}.$$"
+    say "$1 cannot be written, so it has no command 'analysis': use 'python -P -m analysis' instead."
+  }
   printf '%s\n' "$1"
 }
 

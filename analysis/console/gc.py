@@ -97,7 +97,9 @@ def check_version(version: str | None, store: Path) -> None:
     Raises:
         GarbageError: if it is not.
     """
-    if version is not None and (Path(version).name != version or version == ".." or not (store / version).is_dir()):
+    if version is None:
+        return
+    if Path(version).name != version or not version.strip(".") or not (store / version).is_dir():
         there = ", ".join(sorted(path.name for path in store.iterdir() if path.is_dir())) or "none"
         msg = f"--version {version!r} is not in the store: there are {there}"
         raise GarbageError(msg)

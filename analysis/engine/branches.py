@@ -1,17 +1,23 @@
-"""Running the branches of a local workflow: in this process, and in helpers while slots are free.
+"""Running the branches of a local workflow: in this process, or in helper processes while slots are free.
 
 luigi sees the workflow only. Its scheduler would spend more time on a thousand branches than most of them take.
+
+With more than one worker, the process of the workflow runs no branch itself: helpers are forked from it at any time,
+and what has started threads (OpenMP, Arrow) cannot be forked without hanging.
 """
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections import deque
-from collections.abc import Sequence
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.engine import progress, slots
 from analysis.engine.commit import BusyError
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 # the one that luigi reports failures to: what is said of a branch looks the same as what is said of a task
 logger = logging.getLogger("luigi-interface")
 _fork = multiprocessing.get_context("fork")
+_POLL = 0.1
+_NUMBER = struct.Struct("i")
 
 
 def run_branches(workflow: AnalysisWorkflow) -> None:
@@ -41,111 +49,153 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
     progress.expect(workflow.get_task_family(), len(todo))
     for task in todo:
         task.snapshot, task.waits_for_others = snapshot, False
+    outcome = Outcome()
     try:
-        _Run(workflow, todo).go()
+        if slots.workers() > 1:
+            for found in _Helpers(workflow, todo).run():
+                outcome.add(found)
+        else:
+            for number, task in enumerate(todo, 1):
+                with slots.acquire():
+                    outcome.attempt(task)
+                workflow.publish_branches(number, len(todo))
     finally:
         for task in todo:
             task.snapshot, task.waits_for_others = None, True
+    busy, outcome.busy = outcome.busy, []
+    for task in todo:
+        if task.branch_number in busy:  # without a slot: it is taken after the other process has finished
+            outcome.attempt(task)
+    outcome.check(todo)
 
 
 @dataclass
-class _Run:
-    """Branches that are being run by this process and its helpers."""
+class Outcome:
+    """What became of branches: errors by number, and numbers of those that other processes are at work on."""
 
-    workflow: AnalysisWorkflow
-    todo: Sequence[AnalysisTask]
     failed: dict[int, str] = field(default_factory=dict)
+    busy: list[int] = field(default_factory=list)
 
-    def go(self) -> None:
-        self._next = _fork.Value("i", 0)
-        self._results: Any = _fork.SimpleQueue()
-        helpers: list[ForkProcess] = []
-        busy: deque[AnalysisTask] = deque()
-        while (task := self._take()) is not None:
-            self._call_helper(helpers)
-            with slots.acquire():
-                self._try(task, busy)
-            self._collect(busy)
-            self.workflow.publish_branches(self._next.value - len(busy), len(self.todo))
-        for helper in helpers:
-            self._join(helper, busy)
-        self._collect(busy)
-        for task in busy:
-            # without a slot: who waits for another process must not keep a third one from working
-            task.snapshot, task.waits_for_others = None, True
-            self._try(task, busy)
-        self._raise()
-
-    def _take(self) -> AnalysisTask | None:
-        with self._next.get_lock():
-            number = self._next.value
-            self._next.value = min(number + 1, len(self.todo))
-        return self.todo[number] if number < len(self.todo) else None
-
-    def _try(self, task: AnalysisTask, busy: deque[AnalysisTask]) -> None:
+    def attempt(self, task: AnalysisTask) -> None:
+        """Run a branch; nothing it does keeps the others from running."""
+        number = task.branch_number or 0
         try:
             task.run()
         except BusyError:
-            busy.append(task)
+            self.busy.append(number)
         except Exception as error:
-            self._fail(task, error)
+            sentence = f"{type(error).__name__}: {error}"
+            if sentence not in self.failed.values():  # a thousand branches with one bug: told once
+                logger.exception("%s failed", task)
+            self.failed[number] = sentence
 
-    def _fail(self, task: AnalysisTask, error: Exception) -> None:
-        sentence = f"{type(error).__name__}: {error}"
-        if sentence not in self.failed.values():  # a thousand branches with one bug: told once
-            logger.error("%s failed", task, exc_info=error)
-        self.failed[task.branch_number or 0] = sentence
+    def add(self, other: Outcome) -> None:
+        """Add what became of other branches."""
+        self.failed |= other.failed
+        self.busy += other.busy
 
-    # helpers
+    def check(self, todo: Sequence[AnalysisTask]) -> None:
+        """Look whether all branches are complete now.
 
-    def _call_helper(self, helpers: list[ForkProcess]) -> None:
-        if self._next.value >= len(self.todo):
+        Raises:
+            BranchesError: naming those that are not.
+        """
+        snapshot = Snapshot()
+        lost = sorted(task.branch_number or 0 for task in todo if not snapshot.is_complete(task))
+        if lost:
+            numbers = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
+            reasons = list(dict.fromkeys(self.failed[branch] for branch in lost if branch in self.failed))
+            why = "; ".join(reasons[:3]) or "a process that ran them was killed, often for lack of memory"
+            msg = f"{len(lost)} of {len(todo)} branches failed ({numbers}): {why}"
+            raise BranchesError(msg)
+
+
+class _Helpers:
+    """Processes that take branches, one after the other, out of a pipe.
+
+    Nothing is shared that a killed process could leave locked: the kernel hands out the numbers.
+    """
+
+    def __init__(self, workflow: AnalysisWorkflow, todo: Sequence[AnalysisTask]) -> None:
+        self._workflow, self._todo = workflow, todo
+        self._fed = 0
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._running: dict[Connection, ForkProcess] = {}
+
+    def run(self) -> Iterator[Outcome]:
+        """Run all branches.
+
+        Yields:
+            What became of some of them.
+        """
+        try:
+            while self._feed() or self._running:
+                self._call()
+                for connection in wait(list(self._running), _POLL):
+                    yield self._receive(connection)  # type: ignore[arg-type]
+        finally:
+            for process in self._running.values():  # after Ctrl-C
+                process.terminate()
+            for descriptor in {self._reader, self._writer} - {-1}:
+                os.close(descriptor)
+
+    def _feed(self) -> bool:
+        """Fill the pipe; returns whether there are branches that nobody has taken yet."""
+        with suppress(BlockingIOError):
+            while self._fed < len(self._todo):
+                os.write(self._writer, _NUMBER.pack(self._fed))
+                self._fed += 1
+        return self._waiting() > 0
+
+    def _waiting(self) -> int:
+        from fcntl import ioctl
+        from termios import FIONREAD
+
+        inside = _NUMBER.unpack(ioctl(self._reader, FIONREAD, _NUMBER.pack(0)))[0] // _NUMBER.size
+        return int(inside) + len(self._todo) - self._fed
+
+    def _call(self) -> None:
+        """Fork a helper if there is something to do for it; the first one waits for its slot."""
+        waiting = self._waiting()
+        if not waiting or len(self._running) >= slots.workers():
             return
-        slot = slots.acquire(block=False) if slots.workers() > 1 else None
-        if slot is not None:
-            slot.release()
-            helper = _fork.Process(target=self._help)
-            helper.start()
-            helpers.append(helper)
-
-    def _help(self) -> None:
-        busy: deque[AnalysisTask] = deque()
-        self.failed = {}
-        while self._next.value < len(self.todo):
+        if self._running:
             slot = slots.acquire(block=False)
             if slot is None:
-                break
+                return
+            slot.release()
+        receiver, sender = _fork.Pipe(duplex=False)
+        process = _fork.Process(target=self._help, args=(sender, not self._running))
+        process.start()
+        sender.close()
+        self._running[receiver] = process
+        self._workflow.publish_branches(len(self._todo) - waiting, len(self._todo))
+
+    def _help(self, sender: Connection, is_first: bool) -> None:
+        os.set_blocking(self._reader, False)
+        outcome = Outcome()
+        while (slot := slots.acquire(block=is_first)) is not None:
             with slot:
                 task = self._take()
-                if task is not None:
-                    self._try(task, busy)
-        self._results.put(([task.branch_number for task in busy], self.failed))
+                if task is None:
+                    break
+                outcome.attempt(task)
+        sender.send(outcome)
 
-    def _collect(self, busy: deque[AnalysisTask]) -> None:
-        while not self._results.empty():
-            numbers, failed = self._results.get()
-            busy.extend(task for task in self.todo if task.branch_number in numbers)
-            self.failed.update(failed)
+    def _take(self) -> AnalysisTask | None:
+        try:
+            number: int = _NUMBER.unpack(os.read(self._reader, _NUMBER.size))[0]
+        except BlockingIOError:
+            return None
+        return self._todo[number]
 
-    def _join(self, helper: ForkProcess, busy: deque[AnalysisTask]) -> None:
-        while helper.is_alive():
-            self._collect(busy)
-            helper.join(0.05)
-        if helper.exitcode:
-            logger.error(
-                "a helper process (pid %s) of %s died with exit code %s: %s",
-                helper.pid,
-                self.workflow.title(),
-                helper.exitcode,
-                "it was killed, often for lack of memory" if helper.exitcode < 0 else "its error is in the log above",
-            )
-
-    def _raise(self) -> None:
-        left = Snapshot()
-        lost = [task.branch_number or 0 for task in self.todo if not left.is_complete(task)]
-        if lost:
-            numbers = ", ".join(str(b) for b in sorted(lost)[:10]) + (", ..." if len(lost) > 10 else "")
-            reasons = list(dict.fromkeys(self.failed[b] for b in lost if b in self.failed))
-            why = "; ".join(reasons[:3]) or "a process that ran them died"
-            msg = f"{len(lost)} of {len(self.todo)} branches failed ({numbers}): {why}"
-            raise BranchesError(msg)
+    def _receive(self, connection: Connection) -> Outcome:
+        process = self._running.pop(connection)
+        try:
+            outcome = connection.recv()
+        except EOFError:  # killed: what it was at work on is found incomplete in the end
+            outcome = Outcome()
+        connection.close()
+        process.join()
+        return outcome if isinstance(outcome, Outcome) else Outcome()

@@ -105,7 +105,7 @@ def forget() -> None:
 
 @functools.cache
 def _closure(cls: type, modules: tuple[str, ...], plumbing: tuple[str, ...], settings: tuple[str, ...]) -> Code:
-    roots = frozenset(name.partition(".")[0] for name in (cls.__module__, *plumbing, *settings))
+    roots = frozenset(name.partition(".")[0] for name in (cls.__module__, *modules, *plumbing, *settings))
     physics = Physics(roots, (*plumbing, *settings))
     found = _Run(cls, physics, plumbing).found
     found.modules |= {load_module(name).name for name in modules}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.engine import provenance, slots
 from analysis.engine.errors import OutputError, SettingError, StoreError
+from analysis.engine.leftovers import lock_path, remove_leftovers
 from analysis.engine.lock import Lock
 from analysis.engine.manifest import FOLDER, HISTORY, Adoption, Manifest, ManifestName, OutputRecord, checksum
 from analysis.engine.recipe import digest_of
@@ -277,8 +278,7 @@ def hold(task: AnalysisTask) -> Iterator[Lock]:
     Raises:
         BusyError: if another one does, and the task is not to wait.
     """
-    name = "task" if task.branch_number is None else task.branch_number
-    lock = Lock(task.folder / FOLDER / f".{name}.lock")
+    lock = Lock(lock_path(task.folder, task.branch_number))
     with store_errors(task.folder):
         if task.waits_for_others:
             lock.wait()
@@ -311,34 +311,6 @@ def store_errors(folder: Path, codes: Container[int] | None = None) -> Iterator[
         reason = (error.strerror or str(error)).lower()
         msg = f"{folder} cannot be written ({reason}): {advice}, then run again; nothing was half-written"
         raise StoreError(msg) from error
-
-
-_cleaned: set[tuple[int, Path]] = set()
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that are gone; done once per folder and process."""
-    if (os.getpid(), folder) in _cleaned:
-        return
-    _cleaned.add((os.getpid(), folder))
-    for path in folder.glob(".*.part"):
-        if not _is_alive(path.name.removesuffix(".part").rpartition(".")[2]):
-            path.unlink(missing_ok=True)
-
-
-def _is_alive(owner: str) -> bool:
-    host, _, pid = owner.rpartition("-")
-    if host != socket.gethostname() or not pid.isdigit():
-        return True  # another host may still be writing it
-    if int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _now() -> str:

@@ -41,6 +41,11 @@ class Entry(NamedTuple):
         """When the outputs were written; empty if that is not known."""
         return str(self.manifest.provenance.get("finished", "")) if self.manifest else ""
 
+    @property
+    def written(self) -> str:
+        """When the manifest was written; later than the outputs if they were adopted."""
+        return self.manifest.adopted[-1].when if self.manifest and self.manifest.adopted else self.finished
+
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         found = {
@@ -72,7 +77,7 @@ def read_history(task: AnalysisTask) -> list[Entry]:
         OSError: if the store cannot be read.
     """
     entries = sorted(_entries(task), key=lambda entry: (entry.name.branch or 0, entry.path))
-    return sorted(entries, key=lambda entry: entry.finished, reverse=True)
+    return sorted(entries, key=lambda entry: (entry.written, entry.state != REPLACED), reverse=True)
 
 
 def _entries(task: AnalysisTask) -> Iterator[Entry]:

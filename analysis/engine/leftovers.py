@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
 from pathlib import Path
 
-from analysis.engine import commit, lock
+from analysis.engine import lock
 from analysis.engine.manifest import FOLDER
 
 SILENCE = 86400.0
@@ -44,9 +45,9 @@ def live_lock(path: Path) -> str | None:
     Raises:
         OSError: if it cannot be read.
     """
-    holder, here = lock.Lock(path).holder(), lock._identity()
+    holder, here = lock.Lock(path).holder(), lock.identity()
     if holder and (holder.host, holder.boot, holder.namespace) == (here.host, here.boot, here.namespace):
-        return str(holder) if lock._runs(holder.pid, holder.start) else None
+        return str(holder) if lock.is_running(holder.pid, holder.start) else None
     return (str(holder) if holder else "a process that is not known") if _is_young(path) else None
 
 
@@ -55,8 +56,20 @@ def is_live_part(path: Path) -> bool:
     host = socket.gethostname()
     name, _, process = path.name.removesuffix(".part").rpartition("-")
     if name.endswith(f".{host}") and process.isdigit():
-        return commit._is_alive(f"{host}-{process}")
+        return int(process) != os.getpid() and lock.is_running(int(process))
     return _is_young(path)
+
+
+_cleaned: set[tuple[int, Path]] = set()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished outputs of processes that are gone; done once per folder and process."""
+    if (os.getpid(), folder) not in _cleaned:
+        _cleaned.add((os.getpid(), folder))
+        for path in folder.glob(".*.part"):
+            if not is_live_part(path):
+                path.unlink(missing_ok=True)
 
 
 def _is_young(path: Path) -> bool:

@@ -182,7 +182,7 @@ class Lock:
 
     def _claim(self) -> bool:
         token, now = secrets.token_hex(8), datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
-        content = dataclasses.replace(_identity(), since=now, token=token)
+        content = dataclasses.replace(identity(), since=now, token=token)
         claim = self._beside(token, "claim")
         self._token, self._owner = token, os.getpid()
         try:
@@ -201,11 +201,11 @@ class Lock:
         return won
 
     def _is_stale(self, seen: _Seen) -> bool:
-        holder, here = seen.holder, _identity()
+        holder, here = seen.holder, identity()
         if holder is None or holder.host != here.host:
             return self._is_silent(seen, SILENCE)
         if (holder.boot, holder.namespace) == (here.boot, here.namespace):
-            return not _runs(holder.pid, holder.start)
+            return not is_running(holder.pid, holder.start)
         rebooted = holder.boot is not None and here.boot is not None and holder.boot != here.boot
         return self._is_silent(seen, REBOOT if rebooted else SILENCE)
 
@@ -279,7 +279,7 @@ class _Heart:
 
     def after_fork_in_child(self) -> None:
         self.__init__()  # type: ignore[misc]  # the locks are those of the parent
-        _identity.cache_clear()
+        identity.cache_clear()
 
     def _start(self) -> None:
         with self._mutex:
@@ -314,7 +314,7 @@ os.register_at_fork(
 
 
 @functools.cache
-def _identity() -> Holder:
+def identity() -> Holder:
     """This process."""
     boot = namespace = None
     with contextlib.suppress(OSError):  # not Linux
@@ -337,7 +337,8 @@ def _process(pid: int) -> tuple[bool, int] | None:
     return fields[0] in {b"Z", b"X"} and int(fields[17]) <= 1, int(fields[19])
 
 
-def _runs(pid: int, start: int | None) -> bool:
+def is_running(pid: int, start: int | None = None) -> bool:
+    """Whether a process of this machine runs, and is the one that started at that time, if it is known."""
     try:
         with contextlib.suppress(PermissionError):  # of another user
             os.kill(pid, 0)

@@ -13,6 +13,7 @@ from luigi.parameter import ParameterException
 from luigi.rpc import RPCError
 
 from analysis.engine import session
+from analysis.engine.snapshot import Snapshot
 from analysis.errors import AnalysisError
 
 _USER_ERRORS = (AnalysisError, ParameterException, RPCError)
@@ -56,7 +57,7 @@ def _print_result() -> None:
     if root is None or _failed:
         return
     try:
-        lines = list(root.result_lines()) if root.complete() else []
+        lines = list(root.result_lines()) if Snapshot().is_complete(root) else []
     except AnalysisError as error:
         lines = []
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

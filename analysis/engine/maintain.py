@@ -28,7 +28,7 @@ def accept(root: AnalysisTask, families: str) -> int:
         ParameterError: for a family that the task does not require.
     """
     snapshot = Snapshot()
-    tasks = [task for task, _ in plan.walk(root, snapshot, everything=True)]
+    tasks = plan.in_order_of_data(task for task, _ in plan.walk(root, snapshot, everything=True))
     known = {task.get_task_family() for task in tasks}
     wanted = known if families == "all" else set(families.split(","))
     if unknown := wanted - known:
@@ -37,10 +37,10 @@ def accept(root: AnalysisTask, families: str) -> int:
         )
         raise ParameterError(msg)
     accepted = unreadable = 0
-    for task in tasks:
-        stale = [
-            b for b in task.branch_tasks() if task.get_task_family() in wanted and snapshot.state(b) is State.STALE
-        ]
+    chosen = [task for task in tasks if task.get_task_family() in wanted]
+    # all of them before the first one is accepted: an error leaves everything as it is
+    found = [[branch for branch in task.branch_tasks() if snapshot.state(branch) is State.STALE] for task in chosen]
+    for task, stale in zip(chosen, found, strict=True):
         for branch in stale:
             done = _accept(branch)
             accepted += done

@@ -92,7 +92,7 @@ def _attempt(store: Path, item: Garbage) -> str | None:
     path = item.file.path
     try:
         if path.resolve() != path or store not in path.parents:
-            return "a link leads there"
+            return "it is not in the store, or a link leads there"
         if stamp(path.lstat()) != item.file.stamp:
             return "it changed in the meantime"
         if is_lock(path) and path.name.endswith(".lock"):

@@ -20,9 +20,11 @@ from analysis.engine.files import LocalFiles
 from analysis.engine.manifest import Manifest
 from analysis.engine.questions import QuestionsTask
 from analysis.engine.snapshot import Snapshot, State
-from analysis.settings import untracked
+from analysis.settings import unrecorded_reads, untracked
 
 _FILES = LocalFiles()
+_COMMON: dict[Any, tuple[str, ...]] = {}
+_REQUIRED: dict[Any, Any] = {}
 _PLUMBING = ("requires", "workflow_requires", "output", "create_branch_map", "store_parts", "branch_value")
 """What these methods read of the configuration shows in branches, paths and requirements."""
 
@@ -91,7 +93,27 @@ class AnalysisTask(QuestionsTask):
     @classmethod
     def get_param_values(cls, params: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
         """Values of the parameters, checked; what the checks read of the configuration is in the values."""
-        return list(untracked(super().get_param_values)(params, args, kwargs))
+        with unrecorded_reads():
+            return list(super().get_param_values(params, args, kwargs))
+
+    @classmethod
+    def req_params(cls, inst: Any, **kwargs: Any) -> dict[str, Any]:
+        """Parameters that a required task takes over; law matches their names by patterns, which takes long."""
+        options = tuple(sorted((name, _hashable(value)) for name, value in kwargs.items() if name.startswith("_")))
+        given = {name: value for name, value in kwargs.items() if not name.startswith("_")}
+        key = (cls, type(inst), options, frozenset(given))
+        if key not in _COMMON:
+            _COMMON[key] = tuple(name for name in super().req_params(inst, **kwargs) if name not in given)
+        return {**{name: getattr(inst, name) for name in _COMMON[key]}, **given}
+
+    @classmethod
+    def req(cls, inst: Any, **kwargs: Any) -> Any:
+        """A required task; luigi has one object for equal parameters as well, but checks all of them before."""
+        params = cls.req_params(inst, **kwargs)
+        key = (cls, frozenset(params.items()))
+        if key not in _REQUIRED:
+            _REQUIRED[key] = cls(**params)
+        return _REQUIRED[key]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -304,8 +326,7 @@ class AnalysisTask(QuestionsTask):
     def title(self) -> str:
         """Task family with the parameters a reader needs to tell it from its siblings."""
         parts = self.store_parts()
-        choices = parts[parts.index(self.get_task_family()) :]
-        return " ".join([*choices, *([] if self.branch_number is None else [f"branch {self.branch_number}"])])
+        return " ".join(parts[parts.index(self.get_task_family()) :])
 
     def on_commit(self, manifest: Manifest) -> None:
         """Called once the outputs are in place: tell the terminal, and the scheduler's page."""
@@ -332,6 +353,10 @@ def _store(variable: str | None) -> Path:
         msg = "ANALYSIS_STORE is not set: source setup.sh first"
         raise ParameterError(msg)
     return Path(variable).absolute()
+
+
+def _hashable(value: Any) -> Any:
+    return frozenset(value) if isinstance(value, (set, list)) else value
 
 
 def _path_part(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
 
     exclude_index = True
     workflow_proxy_cls = LocalProxy
+    _title: str | None = None
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
@@ -47,16 +49,29 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
         """Look at the branch map."""
         self.get_branch_map()
 
-    @property
+    @functools.cached_property
+    def relative_folder(self) -> str:
+        """Folder of this workflow's outputs in the store, the same for all branches."""
+        if self.is_branch():
+            return self.whole().relative_folder
+        return str(super().relative_folder)
+
+    @functools.cached_property
     def key(self) -> str:
         """What tells this workflow, or branch, from all others."""
         part = ",".join(map(str, self.branches)) if self.is_workflow() else self.branch
         return f"{self.relative_folder}#{part}"
 
-    @property
+    @functools.cached_property
     def branch_number(self) -> int | None:
         """Branch number; ``None`` for the workflow itself."""
         return int(self.branch) if self.is_branch() else None
+
+    def title(self) -> str:
+        """Task family with the parameters a reader needs to tell it from its siblings, and the branch."""
+        if self._title is None:
+            self._title = super().title() if self.is_workflow() else f"{self.whole().title()} branch {self.branch}"
+        return self._title
 
     def whole(self) -> AnalysisTask:
         """The workflow that a branch belongs to."""

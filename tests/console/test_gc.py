@@ -29,14 +29,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdin", terminal)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    return terminal
-
-
 @pytest.mark.parametrize("options", [[], ["--stale", "--history"], ["--version", "v1"], ["--yes"]])
 def test_dry_run_shows_and_changes_nothing(store: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     before = files(store)
@@ -74,11 +66,12 @@ def test_without_a_terminal_it_wants_yes(
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("yes", 0), ("", 1), ("n", 1), ("x", 1)])
-def test_on_a_terminal_it_asks(store: Path, terminal: Terminal, answer: str, code: int) -> None:
-    before = files(store)
-    terminal.write(f"{answer}\n")
-    terminal.seek(0)
+def test_on_a_terminal_it_asks(store: Path, answer: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, screen = files(store), Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    monkeypatch.setattr(sys, "stderr", screen)
     assert main(["gc", "--delete"]) == code
+    assert screen.getvalue().startswith("Remove 9 files? [y/N] ")
     assert (files(store) == before) == (code == 1)
 
 

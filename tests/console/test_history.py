@@ -22,14 +22,13 @@ def test_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", "Toy"]) == 0
     found = capsys.readouterr()
     assert found.err == ""
-    assert [row[1] for row in rows(found.out)] == ["0", "1", "2"]
+    table = sorted(rows(found.out), key=lambda row: row[1])
+    assert [row[1] for row in table] == ["0", "1", "2"]
     manifest = Toy(branch=0).manifest()
-    recipe = json.loads(next((store / "v1/Toy/manifests").glob("0.*")).read_text())["recipe"]
-    assert recipe["task"] == "Toy"
     finished = str(manifest.provenance["finished"])[:19].replace("T", " ")
     name = next((store / "v1/Toy/manifests").glob("0.*")).name
     commit = str(manifest.provenance["git_commit"])
-    assert rows(found.out)[0] == [finished, "0", name[2:10], "1,234", "0.0 s", socket.gethostname(), commit, "current"]
+    assert table[0] == [finished, "0", name[2:10], "1,234", "0.0 s", socket.gethostname(), commit, "current"]
 
 
 def test_one_branch_in_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +79,7 @@ def test_damaged_manifest_is_one_line(store: Path, capsys: pytest.CaptureFixture
     path.write_text("{")
     assert main(["history", "Toy"]) == 0
     found = capsys.readouterr()
-    assert [row[1] for row in rows(found.out)] == ["0", "2"]
+    assert sorted(row[1] for row in rows(found.out)) == ["0", "2"]
     assert found.err.count("\n") == 1
     assert f"manifest {path} is damaged" in found.err
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import law
 import pytest
 
-from tests.engine.toys import WORLD, World
+from tests.engine.toy_chain import WORLD, World, forget
 
 
 @pytest.fixture
@@ -40,5 +40,7 @@ def world(store: Path, stale: Callable[..., None], tmp_path: Path, monkeypatch: 
     """The world of the toy tasks as it is at first, an empty store, and modules of ``tmp_path`` in reach."""
     monkeypatch.syspath_prepend(tmp_path)
     WORLD.reset()
+    forget()
     yield WORLD
     WORLD.reset()
+    forget()

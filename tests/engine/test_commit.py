@@ -5,6 +5,7 @@ import os
 import socket
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import luigi
 import pytest
 from luigi.cmdline_parser import CmdlineParser
 
-from analysis.engine.commit import store_errors
-from analysis.engine.errors import OutputError, ParameterError, StoreError
+from analysis.engine.commit import Commit, store_errors
+from analysis.engine.errors import ManifestError, OutputError, ParameterError, SettingError, StoreError
+from analysis.engine.manifest import Manifest
+from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
+from tests.engine.toy_chain import KNOB, Count, Read, Split, Sum, Turn, Use, World, chain_states, contents
+from tests.engine.toy_chain import forget, make, manifest_path, states
 
 Action = Callable[[Any], None]
 
@@ -25,6 +30,10 @@ class Write(AnalysisTask):
 
     number = luigi.IntParameter(default=1)
     action: Action
+    setting = 1
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, int]:  # noqa: ARG002
+        return {"setting": type(self).setting}
 
     def output(self) -> dict[str, law.LocalFileTarget]:
         return {"a": self.local_target("a.txt"), "b": self.local_target("b.txt")}
@@ -39,6 +48,11 @@ def write_both(task: Write) -> None:
     task.account(events_in=5, events_out=3)
 
 
+@pytest.fixture(autouse=True)
+def first_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Write, "setting", 1)
+
+
 def run(action: Action, **parameters: Any) -> Write:
     Write.action = staticmethod(action)
     task = Write(**parameters)
@@ -47,17 +61,20 @@ def run(action: Action, **parameters: Any) -> Write:
 
 
 def files(store: Path) -> set[str]:
-    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+    """All files, manifests by their branch."""
+    found = {path.relative_to(store) for path in store.rglob("*") if path.is_file()}
+    return {str(p.with_name(p.name.partition(".")[0]) if p.parent.name == "manifests" else p) for p in found}
 
 
 def test_outputs_and_manifest_appear_together(store: Path) -> None:
     task = run(write_both)
     assert task.complete()
-    assert files(store) == {"v1/Write/a.txt", "v1/Write/b.txt", "v1/Write/manifests/task.json"}
+    assert files(store) == {"v1/Write/a.txt", "v1/Write/b.txt", "v1/Write/manifests/task"}
     manifest = task.manifest()
     assert [(o.path, o.size) for o in manifest.outputs] == [("v1/Write/a.txt", 5), ("v1/Write/b.txt", 6)]
     assert manifest.accounting == {"events_in": 5, "events_out": 3}
     assert manifest.parameters == {"version": "v1", "number": "1"}
+    assert manifest.recipe == Snapshot().recipes.recipe(task)
     assert manifest.provenance["host"] == socket.gethostname()
     assert manifest.resources["peak_memory_bytes"] > 1e6
 
@@ -114,11 +131,65 @@ def test_exception_in_run_keeps_nothing(store: Path) -> None:
     assert files(store) == set()
 
 
-def test_failed_rerun_withdraws_the_old_outputs(store: Path) -> None:
+@pytest.mark.parametrize("failure", ["nothing", "exception", "interrupt"])
+def test_failed_rerun_leaves_the_old_outputs_stale(
+    store: Path, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
     run(write_both)
-    with pytest.raises(OutputError):
-        run(lambda _task: None)
-    assert files(store) == set()
+    before = contents(store)
+    monkeypatch.setattr(Write, "setting", 2)
+    assert states(Write()) == "s"
+
+    def fail(task: Write) -> None:
+        task.staged(task.output()["a"]).write_text("half")
+        if failure == "exception":
+            raise ZeroDivisionError
+        if failure == "interrupt":
+            raise KeyboardInterrupt
+
+    with pytest.raises((OutputError, ZeroDivisionError, KeyboardInterrupt)):
+        run(fail)
+    assert contents(store) == before
+    assert states(Write()) == "s"
+    monkeypatch.setattr(Write, "setting", 1)
+    assert states(Write()) == "c"
+
+
+def test_rerun_replaces_outputs_and_keeps_the_old_manifest_in_the_history(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = manifest_path(run(write_both)).read_bytes()
+    monkeypatch.setattr(Write, "setting", 2)
+
+    def write_more(task: Write) -> None:
+        write_both(task)
+        task.staged(task.output()["a"]).write_text("first and more")
+
+    task = run(write_more)
+    assert task.complete()
+    assert (store / "v1/Write/a.txt").read_text() == "first and more"
+    assert len(list((store / "v1/Write/manifests").glob("*.json"))) == 1
+    assert [path.read_bytes() for path in (store / "v1/Write/history").iterdir()] == [old]
+
+
+def test_current_outputs_are_not_made_again(store: Path) -> None:
+    run(write_both)
+    before = contents(store)
+    run(lambda _task: pytest.fail("it ran"))
+    assert contents(store) == before
+
+
+def test_outputs_that_another_process_made_meanwhile_are_not_made_again(store: Path) -> None:
+    task, looked = Write(), Snapshot()
+    assert not looked.is_complete(task)
+    run(write_both)
+    before = contents(store)
+    task.snapshot = looked
+    try:
+        run(lambda _task: pytest.fail("it ran"))
+    finally:
+        task.snapshot = None
+    assert contents(store) == before
 
 
 def test_run_removes_what_a_dead_process_left(store: Path) -> None:
@@ -145,9 +216,12 @@ def test_damaged_outputs_are_not_complete(store: Path, damage: str) -> None:
     elif damage == "truncate":
         (store / "v1/Write/a.txt").write_text("fir")
     else:
-        task.manifest_path.write_text("{")
+        manifest_path(task).write_text("{")
     assert not task.complete()
+    with pytest.raises(ManifestError, match="has no manifest"):
+        task.manifest()
     assert run(write_both).complete()
+    assert (store / "v1/Write/a.txt").read_text() == "first"
 
 
 def test_store_can_be_moved(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +272,127 @@ def test_full_disk_is_named(store: Path) -> None:
     with pytest.raises(StoreError, match="free some space"):
         run(fill)
     assert files(store) == set()
+
+
+# settings that configuration() does not declare
+
+
+@pytest.mark.usefixtures("world")
+def test_setting_that_is_declared_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Turn().run()
+    assert Turn().manifest().recipe.settings == {"Knob volume.value": 1}
+    monkeypatch.setattr("tests.engine.toy_chain.KNOB", replace(KNOB, value=2))
+    assert states(Turn()) == "s"
+    Turn().run()
+    monkeypatch.setattr("tests.engine.toy_chain.KNOB", replace(KNOB, value=2, other=7))
+    assert states(Turn()) == "c"
+
+
+@pytest.mark.usefixtures("world")
+def test_setting_that_is_not_declared_stops_the_task_and_nothing_is_kept(store: Path) -> None:
+    with pytest.raises(
+        SettingError, match=r"^Turn reads .*Knob volume\.other, which its configuration\(\) does not declare: add it there"
+    ):
+        Turn(number=2).run()
+    assert files(store) == set()
+    assert states(Turn(number=2)) == "m"
+
+
+@pytest.mark.usefixtures("world")
+def test_plumbing_may_read_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Look(Turn):
+        def output(self) -> law.LocalFileTarget:
+            return self.local_target(f"turned_{KNOB.other}.txt")
+
+    Look().run()
+    assert states(Look()) == "c"
+
+
+# adoption
+
+
+def change_read(world: World, content: str) -> None:
+    """Another recipe of ``Read``; its outputs change if the content does."""
+    world.settings["Read"] = {"x": 1 + world.settings.get("Read", {}).get("x", 0)}
+    world.contents["Read"] = content
+
+
+def test_same_inputs_are_adopted_and_other_ones_run(world: World, store: Path) -> None:
+    make(Sum())
+    outputs = {path: content for path, content in contents(store).items() if path.endswith(".txt")}
+    before = {task.get_task_family(): task.manifest() for task in (Count(branch=1), Sum())}
+    change_read(world, "content")
+    assert chain_states() == "sss sss s"
+    assert make(Sum()) == ["Read branch 0", "Read branch 1", "Read branch 2"]
+    assert chain_states() == "ccc ccc c"
+    for task in (Count(branch=1), Sum()):
+        adopted, old = task.manifest(), before[task.get_task_family()]
+        assert [a.why for a in adopted.adopted] == ["same inputs"]
+        assert adopted.adopted[0].recipe == str(old.file_name().recipe)
+        assert adopted.adopted[0].who.endswith(f"@{socket.gethostname()}")
+        assert (adopted.outputs, adopted.resources, adopted.provenance) == (old.outputs, old.resources, old.provenance)
+        assert [Manifest.read(path) for path in (task.folder / "history").glob(f"{task.branch_number or 'task'}.*")] == [old]
+    assert {path: content for path, content in contents(store).items() if path.endswith(".txt")} == outputs
+    change_read(world, "CONTENT")  # same size, other bytes
+    assert len(make(Sum())) == 6  # Count makes the same of it: Sum is adopted
+    assert [a.why for a in Sum().manifest().adopted] == ["same inputs", "same inputs"]
+    assert Count(branch=1).manifest().adopted == ()
+    change_read(world, "longer content")
+    assert len(make(Sum())) == 7
+    assert Sum().manifest().adopted == ()
+
+
+def test_one_other_input_runs_one_branch(world: World) -> None:
+    make(Sum())
+    world.branches[1] = "ONE"
+    forget()
+    assert chain_states() == "csc csc s"
+    assert make(Sum()) == ["Read branch 1", "Count branch 1"]
+
+
+def test_own_change_is_never_adopted(world: World) -> None:
+    make(Sum())
+    change_read(world, "content")
+    world.settings["Count"] = {"x": 1}
+    assert len(make(Sum())) == 6
+    assert [a.why for a in Sum().manifest().adopted] == ["same inputs"]
+
+
+def test_damaged_output_is_not_adopted(world: World) -> None:
+    make(Sum())
+    change_read(world, "content")
+    (Count().folder / "count_1.txt").write_text("x")
+    assert make(Count())[-1] == "Count branch 1"
+
+
+def test_input_without_a_record_is_not_adopted(world: World) -> None:
+    make(Sum())
+    path = manifest_path(Sum())
+    old = Manifest.read(path)
+    path.unlink()
+    changed = replace(old, inputs={"Count": ""})
+    (path.parent / str(changed.file_name())).write_bytes(changed.to_bytes())
+    assert states(Sum()) == "c"
+    change_read(world, "content")
+    assert make(Sum())[-1] == "Sum"
+
+
+def test_output_that_is_not_read_does_not_matter_for_adoption(world: World) -> None:
+    make(Use(names="a"))
+    make(Use())
+    world.settings["Split"] = {"b": 1}
+    assert make(Use(names="a")) == []
+    assert make(Use()) == ["Split", "Use all"]
+    assert states(Split(), Use(names="a"), Use()) == "c c c"
+
+
+def test_killed_between_the_two_steps_of_an_adoption(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(Sum())
+    change_read(world, "content")
+    make(Read())
+    with monkeypatch.context() as patch:
+        patch.setattr(Commit, "withdraw", lambda _self, _keep=None: None)  # killed before it
+        make(Sum())
+    assert len(list((Sum().folder / "manifests").iterdir())) == 2
+    assert chain_states() == "ccc ccc c"
+    assert make(Sum()) == []

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from luigi.task_register import Register
 
 from analysis.engine import garbage as module
+from analysis.engine import removal
 from analysis.engine.garbage import Findings, find_garbage
 from analysis.engine.lock import Lock
 from analysis.engine.removal import Removed, remove_garbage
+from analysis.engine.walk import stamp
 from tests.engine.toys import FileToy, Toy, copy_folder, dead_process, edit, files, make_old, run_all
 
-KINDS = {"gone": {"recipe": {"task": "NoSuchTask"}}, "parameter": {"parameters": {"nothing": "1"}}}
+GONE = {"recipe": {"task": "NoSuchTask"}}
 
 
 @pytest.fixture
@@ -155,6 +157,17 @@ def test_stale_branch_that_is_being_made_is_left(store: Path, monkeypatch: pytes
     assert files(store) | {"v1/Toy/manifests/.1.lock"} == before
 
 
+def test_stale_branch_that_is_taken_in_the_last_moment_is_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "revision", 1)
+    monkeypatch.setattr(removal, "_holder", lambda _folder: None)
+    garbage = find_garbage(store, stale=True).garbage
+    with Lock(store / "v1/Toy/manifests/.1.lock"):
+        removed = remove_garbage(store, garbage)
+    assert removed.files == 6
+    assert {why for _, why in removed.left} == {"somebody is at work there"}
+    assert {path for path, _ in removed.left} == files(store)
+
+
 def test_branch_that_was_made_meanwhile_is_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Toy, "revision", 1)
     garbage = find_garbage(store, stale=True).garbage
@@ -170,6 +183,13 @@ def test_one_damaged_manifest_among_others(store: Path) -> None:
     assert find_garbage(store).kept == ()
 
 
+def test_damaged_manifest_where_the_others_have_no_task(store: Path) -> None:
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **GONE)
+    manifests(folder)[1].write_text("{")
+    assert found(store) == {}
+    assert "is damaged" in find_garbage(store).kept[0][1]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "{}", "", "[" * 100_000, '{"schema": 2, "recipe": []}'])
 def test_folder_with_damaged_manifests_only(store: Path, content: str) -> None:
     before = files(store)
@@ -183,7 +203,7 @@ def test_folder_with_damaged_manifests_only(store: Path, content: str) -> None:
 
 
 def test_manifest_of_a_newer_version(store: Path) -> None:
-    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **GONE)
     newest = manifests(folder)[0]
     newest.rename(newest.with_name(newest.name.replace(".v2.", ".v3.")))
     assert found(store) == {}
@@ -216,7 +236,7 @@ def test_a_bug_in_a_task_is_no_reason(store: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_outputs_are_protected_wherever_they_are(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = copy_folder(store, "v1/Toy", "v1/Another", **KINDS["gone"])
+    folder = copy_folder(store, "v1/Toy", "v1/Another", **GONE)
     shared = put(folder / "shared.txt")
     monkeypatch.setattr(Toy, "output_paths", lambda task: [task.folder / ".." / "Another" / "shared.txt"])
     assert shared.relative_to(store).as_posix() not in found(store)
@@ -244,7 +264,7 @@ def holder(host: str, pid: int) -> dict[str, object]:
     """Content of a lock file of another process on this machine."""
     from analysis.engine import lock
 
-    here = lock._identity()
+    here = lock.identity()
     keys = {"boot": here.boot, "namespace": here.namespace}
     return {**keys, "host": host, "pid": pid, "start": None, "since": "today", "token": "0123456789abcdef"}
 
@@ -259,7 +279,7 @@ def test_leftovers_are_found_where_no_manifest_is(store: Path) -> None:
 
 @pytest.mark.parametrize("host", ["here", "elsewhere"])
 def test_folder_with_a_live_lock_is_left(store: Path, host: str) -> None:
-    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **GONE)
     name = socket.gethostname() if host == "here" else "elsewhere"
     lock = put(folder / "manifests/.1.lock", json.dumps(holder(name, os.getpid())))
     findings = find_garbage(store)
@@ -279,8 +299,8 @@ def test_files_outside_of_task_folders_are_never_removed(store: Path) -> None:
 
 
 def test_one_version_only(store: Path) -> None:
-    copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
-    copy_folder(store, "v1/Toy", "v2/Other", **KINDS["gone"])
+    copy_folder(store, "v1/Toy", "v1/Other", **GONE)
+    copy_folder(store, "v1/Toy", "v2/Other", **GONE)
     put(store / "v1/notes.txt")
     findings = find_garbage(store, version="v2")
     assert {item.folder for item in findings.garbage} == {"v2/Other"}
@@ -297,7 +317,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def test_links_are_neither_followed_nor_removed(store: Path, outside: Path) -> None:
-    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **GONE)
     (folder / "directory").symlink_to(outside)
     (folder / "file").symlink_to(outside / "a_0.txt")
     (folder / "inside").symlink_to(store / "v1/Toy/a_0.txt")
@@ -314,7 +334,7 @@ def test_links_are_neither_followed_nor_removed(store: Path, outside: Path) -> N
 
 
 def test_link_that_appears_later_is_not_followed(store: Path, outside: Path) -> None:
-    folder = copy_folder(store, "v1/Toy", "v1/Other", **KINDS["gone"])
+    folder = copy_folder(store, "v1/Toy", "v1/Other", **GONE)
     garbage = find_garbage(store).garbage
     shutil.rmtree(folder)
     shutil.copytree(store / "v1/Toy", outside, dirs_exist_ok=True)
@@ -322,7 +342,7 @@ def test_link_that_appears_later_is_not_followed(store: Path, outside: Path) -> 
     folder.symlink_to(outside)
     removed = remove_garbage(store, garbage)
     assert removed.files == 0
-    assert {why for _, why in removed.left} == {"a link leads there"}
+    assert {why for _, why in removed.left} == {"it is not in the store, or a link leads there"}
     assert files(outside) == before
 
 
@@ -349,9 +369,12 @@ def test_forged_manifest_reaches_nothing_outside(store: Path, outside: Path) -> 
 def test_garbage_outside_the_store_is_refused(store: Path, outside: Path) -> None:
     put(store / "v1/Toy/other.txt")
     item = find_garbage(store).garbage[0]
-    forged = item._replace(file=item.file._replace(path=outside / "a_0.txt"))
-    dotted = item._replace(file=item.file._replace(path=store / "v1/../../outside/a_0.txt"))
-    assert remove_garbage(store, [forged, dotted]).files == 0
+    there = outside / "a_0.txt"
+    forged = item._replace(file=item.file._replace(path=there, stamp=stamp(there.stat())))
+    dotted = forged._replace(file=forged.file._replace(path=store / "../outside/a_0.txt"))
+    assert [why for _, why in remove_garbage(store, [forged, dotted]).left] == [
+        "it is not in the store, or a link leads there"
+    ] * 2
     assert (outside / "a_0.txt").exists()
 
 

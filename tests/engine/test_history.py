@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from luigi.task_register import Register
 
-from analysis.engine.commit import Commit
 from analysis.engine.history import Entry, read_history
+from analysis.engine.maintain import accept
 from tests.engine.toys import Toy, edit, run_all
 
 
@@ -82,10 +82,11 @@ def test_the_second_manifest_of_a_branch_does_not_count(store: Path) -> None:
 def test_adopted(store: Path) -> None:
     assert (store / "v1/Toy").is_dir()
     task = Toy(branch=1)
-    Commit(task).adopt(task.manifest(), "accepted")
+    accept(task, "Toy")
     newest = read_history(task)[0]
     assert newest.state == "current"
     assert newest.manifest is not None
+    assert newest.written == newest.manifest.adopted[0].when
     assert [adoption.why for adoption in newest.manifest.adopted] == ["accepted"]
     assert newest.to_json()["adopted"][0]["who"] == newest.manifest.adopted[0].who
 

@@ -146,7 +146,7 @@ def forge(path: Path, age: float = 0.0, **changes: Any) -> None:
     """A lock file of somebody like this process but for some facts, last touched some time ago."""
     facts = {"since": "2026-01-01T00:00:00+00:00", "token": "0123456789abcdef", **changes}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(module._identity(), **facts))))
+    path.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(module.identity(), **facts))))
     age_by(path, age)
 
 
@@ -303,7 +303,7 @@ def test_wait_goes_on_after_the_holder_was_killed(path: Path, started: list[Proc
 
 
 def test_process_id_that_was_given_again(path: Path) -> None:
-    started = module._identity().start
+    started = module.identity().start
     assert started is not None
     forge(path)
     assert not Lock(path).acquire()

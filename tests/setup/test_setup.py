@@ -256,6 +256,45 @@ def test_a_moved_copy_builds_its_own(project: Project, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{tmp_path}/moved/.venv/")
 
 
+CONSOLE = "import os, sys; print(os.environ['ANALYSIS_BASE'], sys.flags.safe_path, *sys.argv[1:], sep='|')"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_command_analysis_is_that_of_the_copy(ready: Project, tmp_path: Path, shell: str) -> None:
+    """Two copies share an environment that was there before it had the command."""
+    other = tmp_path / "other"
+    shutil.copytree(ready.path, other, ignore=shutil.ignore_patterns(".venv", ".law"))
+    for copy in (ready.path, other):
+        (copy / "analysis" / "__main__.py").write_text(CONSOLE)
+    assert not list(ready.environments.glob("*/bin/analysis"))
+    script = f'{SOURCE}; analysis a "b  c"; source "{other}/setup.sh"; analysis; command -v analysis'
+    done = ready.shell(script, shell)
+    launcher = next(ready.environments.glob("*/bin/analysis"))
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.splitlines() == [f"{ready.path}|True|a|b  c", f"{other}|True", str(launcher)]
+    assert sorted(path.name for path in launcher.parent.iterdir()) == ["analysis", "law", "python"]
+
+
+def test_command_analysis_returns_the_exit_code(ready: Project) -> None:
+    (ready.path / "analysis" / "__main__.py").write_text("raise SystemExit(7)")
+    assert ready.shell(f"{SOURCE}; analysis").returncode == 7
+
+
+def test_command_of_an_installed_package_is_kept(ready: Project) -> None:
+    environment = next(ready.environments.glob("*-py3.*"))
+    fake_program(environment / "bin", "analysis", "echo installed")
+    assert ready.shell(f"{SOURCE}; analysis").stdout == "installed\n"
+
+
+def test_environment_that_cannot_be_written_is_used_all_the_same(ready: Project, tmp_path: Path) -> None:
+    environment = next(ready.environments.glob("*-py3.*"))
+    fake_program(tmp_path / "bin", "mv", "exit 1")
+    done = ready.shell(f'PATH="$FIRST:$PATH"; {SOURCE}; echo $VIRTUAL_ENV', FIRST=str(tmp_path / "bin"))
+    assert done.stdout == f"{environment}\n"
+    assert f"{environment} cannot be written, so it has no command 'analysis'" in done.stderr
+    assert sorted(path.name for path in (environment / "bin").iterdir()) == ["law", "python"]
+
+
 def test_index_is_renewed_only_after_an_edit(ready: Project) -> None:
     values, index = ready.path / ".law" / "values", ready.path / ".law" / "index"
     assert ready.shell(SOURCE).returncode == 0

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkProcess
+
+import pytest
+
+from analysis.engine import slots
+from analysis.engine.branches import run_branches
+from analysis.engine.errors import BranchesError, OutputError
+from tests.engine.toy_chain import Count, Read, Sum, World, make, manifest_path, states
+
+pytestmark = pytest.mark.usefixtures("world")
+
+PATIENCE = 60.0
+"""How long [s] a process waits for the other one; only a test that fails takes that long."""
+
+_fork = multiprocessing.get_context("fork")
+
+
+class Gate:
+    """Keeps a process until another one opens it."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+
+    def open(self) -> None:
+        os.write(self._in, b"x")
+
+    def wait(self) -> None:
+        ready, _, _ = select.select([self._out], [], [], PATIENCE)
+        assert ready, "nobody opened the gate"
+        os.read(self._out, 1)
+
+
+@pytest.fixture
+def two_workers() -> Iterator[None]:
+    slots.configure(2)
+    yield
+    slots.configure(1)
+
+
+def fail_in(*branches: int, error: Callable[[int], Exception]) -> Callable[[Read], None]:
+    def hook(task: Read) -> None:
+        if task.branch in branches:
+            raise error(task.branch)
+
+    return hook
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+def test_only_what_is_not_current_runs(world: World) -> None:
+    run_branches(Read())
+    assert world.ran == ["Read branch 0", "Read branch 1", "Read branch 2"]
+    (Read().folder / "read_1.txt").unlink()
+    world.identities[2] = "another uuid"
+    run_branches(Read())
+    assert world.ran[3:] == ["Read branch 1", "Read branch 2"]
+    run_branches(Read())
+    assert len(world.ran) == 5
+
+
+def test_failures_do_not_stop_the_others_and_are_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.branches = dict.fromkeys(range(20), "x")
+    world.hooks["Read"] = fail_in(*range(3, 18), error=lambda _b: OutputError("no such column: add it"))
+    with pytest.raises(
+        BranchesError,
+        match=r"^15 of 20 branches failed \(3, 4, 5, 6, 7, 8, 9, 10, 11, 12, \.\.\.\): OutputError: no such column: add it$",
+    ):
+        run_branches(Read())
+    assert len(world.ran) == 20
+    assert states(Read()) == f"ccc{'m' * 15}cc"
+    assert errors(caplog) == ["Read branch 3: OutputError: no such column: add it"]
+
+
+def test_different_failures_are_all_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.hooks["Read"] = fail_in(0, 2, error=lambda branch: ValueError(f"bug {branch}"))
+    with pytest.raises(BranchesError, match=r"^2 of 3 branches failed \(0, 2\): ValueError: bug 0; ValueError: bug 2$"):
+        run_branches(Read())
+    assert len(errors(caplog)) == 2
+    assert all(record.exc_info for record in caplog.records if record.levelno >= logging.ERROR)
+    assert states(Read()) == "mcm"
+
+
+def test_failed_branches_run_again_and_only_these(world: World) -> None:
+    world.hooks["Read"] = fail_in(1, error=lambda _b: OutputError("no"))
+    with pytest.raises(BranchesError):
+        run_branches(Read())
+    del world.hooks["Read"]
+    assert make(Read()) == ["Read branch 1"]
+
+
+def test_interrupt_is_no_failure_of_a_branch(world: World) -> None:
+    def interrupt(task: Read) -> None:
+        if task.branch == 1:
+            raise KeyboardInterrupt
+
+    world.hooks["Read"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run_branches(Read())
+    assert states(Read()) == "cmm"
+    del world.hooks["Read"]
+    assert make(Read()) == ["Read branch 1", "Read branch 2"]
+
+
+def test_branch_without_its_input_is_named(world: World) -> None:
+    world.hooks["Read"] = fail_in(1, error=lambda _b: OutputError("no"))
+    with pytest.raises(BranchesError):
+        run_branches(Read())
+    with pytest.raises(BranchesError, match=r"^1 of 3 branches failed \(1\): FileNotFoundError"):
+        run_branches(Count())
+    assert states(Count()) == "cmc"
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_helper_runs_branches_and_reports_its_failures(world: World) -> None:
+    main, gate = os.getpid(), Gate()
+
+    def hook(task: Read) -> None:
+        if os.getpid() == main:
+            if task.branch == 0:
+                gate.wait()
+        else:
+            gate.open()
+            raise OutputError("in the helper")
+
+    world.hooks["Read"] = hook
+    with pytest.raises(BranchesError, match=r"branches failed \(.*\): OutputError: in the helper$"):
+        run_branches(Read())
+    assert states(Read())[0] == "c"
+    assert 0 < len(world.ran) < 3
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_helper_that_is_killed_loses_one_branch(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.branches = dict.fromkeys(range(6), "x")
+    main, gate = os.getpid(), Gate()
+    victims = _fork.SimpleQueue()  # type: ignore[var-annotated]
+
+    def hook(task: Read) -> None:
+        if os.getpid() != main:
+            # the first helper dies with the output half-written, later ones work
+            if victims.empty():
+                victims.put(task.branch)
+                task.staged(task.output()).write_text("half")
+                gate.open()
+                os.kill(os.getpid(), signal.SIGKILL)
+        elif task.branch == 0:
+            gate.wait()
+
+    world.hooks["Read"] = hook
+    with pytest.raises(BranchesError) as error:
+        run_branches(Read())
+    victim = victims.get()
+    assert str(error.value) == f"1 of 6 branches failed ({victim}): a process that ran them died"
+    assert [r.getMessage() for r in caplog.records if "helper" in r.getMessage()][0].endswith(
+        "of Read died with exit code -9: it was killed, often for lack of memory"
+    )
+    assert states(Read()) == "".join("m" if b == victim else "c" for b in range(6))
+    world.hooks.clear()
+    assert make(Read()) == [f"Read branch {victim}"]
+    assert (Read().folder / f"read_{victim}.txt").read_text() == "content x"
+
+
+def other_process(branch: int, end: Callable[[], None]) -> tuple[ForkProcess, Gate]:
+    """Another process that runs a branch, and is in the middle of it when this returns.
+
+    Returns:
+        The process; the gate that lets it end.
+    """
+    begun, go = Gate(), Gate()
+
+    def work() -> None:
+        def hook(_task: Read) -> None:
+            begun.open()
+            go.wait()
+            end()
+
+        from tests.engine.toy_chain import WORLD
+
+        WORLD.hooks["Read"] = hook
+        Read(branch=branch).run()
+
+    process = _fork.Process(target=work)
+    process.start()
+    begun.wait()
+    return process, go
+
+
+def test_branch_that_another_process_finishes_is_left_to_it(world: World) -> None:
+    process, go = other_process(1, end=lambda: None)
+    world.hooks["Read"] = lambda task: go.open() if task.branch == 2 else None
+    run_branches(Read())
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+    assert world.ran == ["Read branch 0", "Read branch 2"]
+    assert states(Read()) == "ccc"
+    assert len(list((Read().folder / "manifests").glob("1.*"))) == 1
+    assert not (Read().folder / "history").exists()
+
+
+def test_branch_that_another_process_gives_up_is_run_last(world: World) -> None:
+    process, go = other_process(0, end=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    world.hooks["Read"] = lambda task: go.open() if task.branch == 2 else None
+    run_branches(Read())
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+    assert world.ran == ["Read branch 1", "Read branch 2", "Read branch 0"]
+    assert states(Read()) == "ccc"
+
+
+def test_task_without_branches_waits_for_the_other_process(world: World) -> None:
+    process, go = other_process(1, end=lambda: None)
+    go.open()
+    Read(branch=1).run()
+    process.join(PATIENCE)
+    assert world.ran == []
+    assert manifest_path(Read(branch=1)).is_file()
+
+
+def test_branches_forget_the_snapshot_of_their_run() -> None:
+    make(Sum())
+    assert [(b.snapshot, b.waits_for_others) for b in Read().branch_tasks()] == [(None, True)] * 3
