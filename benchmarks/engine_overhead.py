@@ -113,7 +113,9 @@ def compare(branches: int, rounds: int) -> None:
         found = {side: per_branch(costs[what, side, branches], costs[what, side, 1], branches) for side in SIDES}
         for side, cost in found.items():
             start = median(c.cpu for c in costs[what, side, 1])
-            print(f"  {side:9s} {cost.cpu * 1e3:7.3f} ms CPU {cost.wall * 1e3:7.3f} ms wall   (start {start:.2f} s CPU)")
+            print(
+                f"  {side:9s} {cost.cpu * 1e3:7.3f} ms CPU {cost.wall * 1e3:7.3f} ms wall   (start {start:.2f} s CPU)"
+            )
         ratios = [
             per_branch([ours], [ours_1], branches).cpu / per_branch([plain], [plain_1], branches).cpu
             for ours, ours_1, plain, plain_1 in zip(
@@ -122,7 +124,9 @@ def compare(branches: int, rounds: int) -> None:
         ]
         cpu, wall = (a / b for a, b in zip(found["ours"], found["plain law"], strict=True))
         goal = f", goal {GOAL}" if what == "run" else ""
-        print(f"  ratio ours / plain law: CPU {cpu:.2f} ({min(ratios):.2f} to {max(ratios):.2f}), wall {wall:.2f}{goal}")
+        print(
+            f"  ratio ours / plain law: CPU {cpu:.2f} ({min(ratios):.2f} to {max(ratios):.2f}), wall {wall:.2f}{goal}"
+        )
 
 
 def plans(rounds: int) -> None:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import TYPE_CHECKING
 
-from analysis.engine import progress, slots
+from analysis.engine import progress, session, slots
 from analysis.engine.commit import BusyError
 from analysis.engine.errors import BranchesError
 from analysis.engine.snapshot import Snapshot
@@ -44,7 +44,7 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
     Raises:
         BranchesError: naming the branches that failed.
     """
-    snapshot = Snapshot()
+    snapshot = session.snapshot_for(workflow)
     todo = [branch for branch in workflow.branch_tasks() if not snapshot.is_complete(branch)]
     progress.expect(workflow.get_task_family(), len(todo))
     for task in todo:
@@ -71,16 +71,18 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
 
 @dataclass
 class Outcome:
-    """What became of branches: errors by number, and numbers of those that other processes are at work on."""
+    """What became of branches: errors by number, numbers of those that others are at work on, and of those done."""
 
     failed: dict[int, str] = field(default_factory=dict)
     busy: list[int] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
 
     def attempt(self, task: AnalysisTask) -> None:
         """Run a branch; nothing it does keeps the others from running."""
         number = task.branch_number or 0
         try:
             task.run()
+            self.done.add(number)
         except BusyError:
             self.busy.append(number)
         except Exception as error:
@@ -93,20 +95,24 @@ class Outcome:
         """Add what became of other branches."""
         self.failed |= other.failed
         self.busy += other.busy
+        self.done |= other.done
 
     def check(self, todo: Sequence[AnalysisTask]) -> None:
-        """Look whether all branches are complete now.
+        """Look whether all branches are complete now, unless each of them has ended well.
 
         Raises:
             BranchesError: naming those that are not.
         """
+        if self.done.issuperset(task.branch_number or 0 for task in todo):
+            return
         snapshot = Snapshot()
         lost = sorted(task.branch_number or 0 for task in todo if not snapshot.is_complete(task))
         if lost:
             numbers = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
             reasons = list(dict.fromkeys(self.failed[branch] for branch in lost if branch in self.failed))
-            why = "; ".join(reasons[:3]) or "a process that ran them was killed, often for lack of memory"
-            msg = f"{len(lost)} of {len(todo)} branches failed ({numbers}): {why}"
+            if any(branch not in self.failed for branch in lost):
+                reasons.insert(0, "a process that ran some of them was killed, often for lack of memory")
+            msg = f"{len(lost)} of {len(todo)} branches failed ({numbers}): {'; '.join(reasons[:3])}"
             raise BranchesError(msg)
 
 

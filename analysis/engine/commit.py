@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.engine import provenance, slots
+from analysis.engine import provenance, session, slots
 from analysis.engine.errors import OutputError, SettingError, StoreError
 from analysis.engine.leftovers import lock_path, remove_leftovers
 from analysis.engine.lock import Lock
@@ -53,7 +53,7 @@ class Commit:
 
     def __init__(self, task: AnalysisTask, lock: Lock) -> None:
         self._task, self._lock = task, lock
-        self.snapshot = task.snapshot or Snapshot()
+        self.snapshot = task.snapshot or session.snapshot_for(task)
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
         self._staged: dict[Path, tuple[Path, Expectation]] = {}
@@ -64,27 +64,34 @@ class Commit:
 
     def _present(self) -> list[ManifestName]:
         """Manifests of the branch that are there now: another process may have written one since the snapshot."""
-        parsed = (ManifestName.parse(name) for name in self._task.files.names(self._task.folder / FOLDER))
-        return [name for name in parsed if name is not None and name.branch == self._task.branch_number]
+        number = self._task.branch_number
+        begin = "task." if number is None else f"{number}."
+        names = self._task.files.names(self._task.folder / FOLDER)  # of all branches: most are not to be parsed
+        parsed = (ManifestName.parse(name) for name in names if name.startswith(begin))
+        return [name for name in parsed if name is not None]
+
+    @functools.cached_property
+    def _now(self) -> Snapshot:
+        """The store as it is now; looked at only if there is a manifest that may be of today's recipe."""
+        return self.snapshot.renewed(self._task, self._names)
 
     def is_done(self) -> bool:
         """Whether another process made the outputs since this one looked."""
         if all(name.recipe != self._digest for name in self._names):
             return False
-        found = Snapshot().record(self._task)
+        found = self._now.record(self._task)
         return found is not None and found.recipe == self._digest
 
     def adoptable(self) -> Manifest | None:
         """The present manifest, if nothing but recipes of requirements changed, and their files are the same."""
         if all(name.recipe.own != self._digest.own for name in self._names):
             return None
-        found = Snapshot()
-        name = found.record(self._task)
-        manifest = found.manifest(self._task) if name and name.recipe.own == self._digest.own else None
-        inputs = self.snapshot.inputs(self._task)
-        if manifest is None or not all(inputs.values()) or manifest.inputs != inputs:
+        name = self._now.record(self._task)
+        manifest = self._now.manifest(self._task) if name and name.recipe.own == self._digest.own else None
+        if manifest is None:
             return None
-        return manifest
+        inputs = self.snapshot.inputs(self._task)
+        return manifest if all(inputs.values()) and manifest.inputs == inputs else None
 
     def adopt(self, manifest: Manifest, why: str) -> Manifest:
         """Take present outputs over for today's recipe.
@@ -104,16 +111,17 @@ class Commit:
         )
         with store_errors(self._task.folder):
             # the new one first: a kill in between leaves two manifests, of which the current one counts
-            self._write(adopted)
-            self.withdraw(adopted.file_name())
+            self.withdraw(self._write(adopted))
         return adopted
 
     def begin(self) -> None:
         """Make the folders, and remove what interrupted runs have left in them."""
         with store_errors(self._task.folder):
             for folder in {final.parent for final in self._promised}:
-                folder.mkdir(parents=True, exist_ok=True)
-                remove_leftovers(folder)
+                present = self.snapshot.sizes(folder, self._task.files)
+                if not present:
+                    folder.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(folder, present)
 
     def stage(self, final: Path, expected: dict[str, Any]) -> Path:
         """Temporary path, beside the final one, to which an output is written.
@@ -201,8 +209,11 @@ class Commit:
     def _relative(self, final: Path) -> str:
         return final.relative_to(self._task.store).as_posix()
 
-    def _write(self, manifest: Manifest) -> None:
-        self._task.files.write(self._task.folder / FOLDER / str(manifest.file_name()), manifest.to_bytes())
+    def _write(self, manifest: Manifest) -> ManifestName:
+        content = manifest.to_bytes()
+        name = manifest.file_name(len(content), self._digest)
+        self._task.files.write(self._task.folder / FOLDER / str(name), content)
+        return name
 
     def withdraw(self, keep: ManifestName | None = None) -> None:
         """Move manifests of the branch to the history: what they say is no longer so."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -39,9 +38,9 @@ class LocalFiles:
         try:
             self._write(temporary, content)
             temporary.replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def move(self, source: Path, destination: Path) -> None:
         """Rename a file, replacing what has that name already."""

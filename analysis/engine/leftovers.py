@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from analysis.engine import lock
@@ -63,11 +64,16 @@ def is_live_part(path: Path) -> bool:
 _cleaned: set[tuple[int, Path]] = set()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished outputs of processes that are gone; done once per folder and process."""
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove the unfinished outputs of processes that are gone; done once per folder and process.
+
+    Args:
+        folder: directory of outputs.
+        names: the files in it.
+    """
     if (os.getpid(), folder) not in _cleaned:
         _cleaned.add((os.getpid(), folder))
-        for path in folder.glob(".*.part"):
+        for path in (folder / name for name in names if _PART.fullmatch(name)):
             if not is_live_part(path):
                 path.unlink(missing_ok=True)
 

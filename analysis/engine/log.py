@@ -54,7 +54,7 @@ def install() -> None:
 
 def _print_result() -> None:
     root = session.root()
-    if root is None or _failed:
+    if root is None or _failed or not root.tells_result():
         return
     try:
         lines = list(root.result_lines()) if Snapshot().is_complete(root) else []

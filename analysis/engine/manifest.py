@@ -11,7 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,10 +101,11 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The file's content."""
         named = {
+            "recipe": self.recipe.to_json(),
             "outputs": [output._asdict() for output in self.outputs],
             "adopted": [adoption._asdict() for adoption in self.adopted],
         }
-        return (json.dumps({**asdict(self), **named}, indent=1, sort_keys=True) + "\n").encode()
+        return (json.dumps({**vars(self), **named}, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, content: bytes, where: object) -> Manifest:
@@ -142,12 +143,16 @@ class Manifest:
         """
         return cls.from_bytes(path.read_bytes(), path)
 
-    def file_name(self) -> ManifestName:
-        """Name of the file."""
-        size = len(self.to_bytes())
-        return ManifestName(
-            self.branch, digest_of(self.recipe), seal({o.path: o.size for o in self.outputs}, size), self.schema
-        )
+    def file_name(self, size: int | None = None, recipe: Digest | None = None) -> ManifestName:
+        """Name of the file.
+
+        Args:
+            size: that of the content [bytes], if it is known already.
+            recipe: digest of the recipe, if it is known already.
+        """
+        size = len(self.to_bytes()) if size is None else size
+        sealed = seal({o.path: o.size for o in self.outputs}, size)
+        return ManifestName(self.branch, recipe or digest_of(self.recipe), sealed, self.schema)
 
 
 class ManifestName(NamedTuple):

@@ -91,9 +91,17 @@ def in_order_of_data(tasks: Iterable[AnalysisTask]) -> list[AnalysisTask]:
     return list(done.values())
 
 
-def make_plan(root: AnalysisTask, snapshot: Snapshot) -> list[PlanRow]:
-    """What ``law run`` of a task would do, in the order of the data."""
+def make_plan(root: AnalysisTask, snapshot: Snapshot, stale_only: bool = False) -> list[PlanRow]:
+    """What ``law run`` of a task would do, in the order of the data.
+
+    Args:
+        root: the task.
+        snapshot: the store.
+        stale_only: leave tasks out of which nothing is stale; then no manifest is opened unless something is.
+    """
     tasks = [task for task, _ in walk(root, snapshot) if not snapshot.is_complete(task)]
+    if stale_only:
+        tasks = [task for task in tasks if State.STALE in snapshot.states(task).values()]
     samples: dict[str, list[Manifest]] = {}
     for task in tasks:
         samples.setdefault(task.get_task_family(), []).extend(_samples(task, snapshot))
@@ -140,7 +148,7 @@ def _reasons(
 ) -> Iterator[str]:
     if missing:
         damaged = any(snapshot.has_names(task, branch) for branch in missing)
-        yield "outputs gone or changed on disk" if damaged else "not there yet"
+        yield "outputs gone, changed or new" if damaged else "not there yet"
     if changed:
         manifest = snapshot.manifest(changed[0])
         if manifest is not None:

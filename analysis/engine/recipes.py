@@ -76,7 +76,12 @@ class Recipes:
 
     def digest(self, task: AnalysisTask, outputs: Outputs = None) -> Digest:
         """Hash of :meth:`recipe`."""
-        return digest_of(self.recipe(task, outputs), self._stage(task, outputs).digest)
+        return self.today(task, outputs)[1]
+
+    def today(self, task: AnalysisTask, outputs: Outputs = None) -> tuple[Recipe, Digest]:
+        """Both."""
+        recipe = self.recipe(task, outputs)
+        return recipe, digest_of(recipe, self._stage(task, outputs).digest)
 
     def requirement(self, task: AnalysisTask, outputs: Outputs = None) -> str:
         """What a required task contributes to the recipes that are made of it."""

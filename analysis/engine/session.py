@@ -13,13 +13,16 @@ from luigi.cmdline_parser import CmdlineParser
 from analysis.engine import plan, progress, slots
 from analysis.engine.errors import ExpensiveRunError
 from analysis.engine.policy import expensive_hours
+from analysis.engine.recipes import required_tasks
 from analysis.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
 _root: AnalysisTask | None = None
+_is_decided = False
 _snapshot: Snapshot | None = None
+_before: Snapshot | None = None
 
 
 def root() -> AnalysisTask | None:
@@ -32,33 +35,43 @@ def snapshot() -> Snapshot:
     return _snapshot or Snapshot()
 
 
+def snapshot_for(task: AnalysisTask) -> Snapshot:
+    """The store for a task that starts: as it was before the run if all that the task requires was complete then."""
+    if _before is not None and all(_before.is_complete(required) for required in required_tasks(task)):
+        return _before
+    return Snapshot()
+
+
 @contextmanager
 def scheduling() -> Iterator[None]:
     """Look at the store once while luigi asks which tasks are complete."""
-    global _snapshot  # noqa: PLW0603
+    global _snapshot, _before  # noqa: PLW0603
     _snapshot = Snapshot()
     try:
         yield
     finally:
-        _snapshot = None
+        _snapshot = _before = None
 
 
 def remember_root(task: AnalysisTask) -> None:
     """Start the session if the command line asks for this task: it is the first one of its family."""
-    global _root, _snapshot  # noqa: PLW0603
+    global _root, _is_decided, _snapshot  # noqa: PLW0603
     parser = CmdlineParser.get_instance()
-    asks = any(getattr(task, name) for name in task.interactive_params)
-    if _root is None and not asks and parser is not None and parser.known_args.root_task == task.get_task_family():
-        _root = task
-        try:
-            task.check()
-            _snapshot = Snapshot()
-            allow(plan.make_plan(task, _snapshot), yes=task.yes)
-        except BaseException:
-            _root = _snapshot = None
-            raise
-        slots.configure(int(luigi.interface.core().workers))
-        progress.start()
+    if _is_decided or parser is None or parser.known_args.root_task != task.get_task_family():
+        return
+    _is_decided = True  # of a question as well: the branches that it makes later are no root
+    if any(getattr(task, name) for name in task.interactive_params):
+        return
+    _root = task
+    try:
+        task.check()
+        _snapshot = Snapshot()
+        allow(plan.make_plan(task, _snapshot, stale_only=True), yes=task.yes)
+    except BaseException:
+        _root = _snapshot = None
+        raise
+    slots.configure(int(luigi.interface.core().workers))
+    progress.start()
 
 
 def allow(rows: list[plan.PlanRow], yes: bool) -> None:
@@ -86,5 +99,6 @@ def allow(rows: list[plan.PlanRow], yes: bool) -> None:
 
 @luigi.Task.event_handler(luigi.Event.START)  # type: ignore[untyped-decorator]
 def _end_scheduling(_task: object) -> None:
-    global _snapshot  # noqa: PLW0603
-    _snapshot = None
+    global _snapshot, _before
+    if _snapshot is not None:
+        _before, _snapshot = _snapshot, None

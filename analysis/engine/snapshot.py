@@ -7,7 +7,7 @@ opened: its name and the sizes in the listings say enough.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
@@ -99,6 +99,18 @@ class Snapshot:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
             self._warn(f"{folder} has a file that is no manifest, and is ignored: {foreign[0]}{more}")
         return found
+
+    def renewed(self, task: AnalysisTask, names: Collection[ManifestName]) -> Snapshot:
+        """The store as it is now, for one branch.
+
+        Args:
+            task: the branch.
+            names: its manifests now. If they are those of this snapshot, so are their sizes, which are in their seals.
+        """
+        fresh, folder = Snapshot(), task.folder / FOLDER
+        if set(names) == {name for name, _ in self.names(task)}:
+            fresh._sizes[folder] = self.sizes(folder, task.files)
+        return fresh
 
     # states
 
@@ -256,8 +268,7 @@ class Snapshot:
 
     def today(self, task: AnalysisTask) -> tuple[Recipe, Digest]:
         """Today's recipe of a branch, and its hash."""
-        recipe = self.recipes.recipe(task)
-        return recipe, self.recipes.digest(task)
+        return self.recipes.today(task)
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warned:

@@ -341,6 +341,10 @@ class AnalysisTask(QuestionsTask):
         """Lines that end the standard output of a successful ``law run`` of this task."""
         yield from ()
 
+    def tells_result(self) -> bool:
+        """Whether there are such lines: if not, nobody needs to ask whether the task is complete."""
+        return type(self).result_lines is not AnalysisTask.result_lines
+
 
 @functools.cache
 def _parameters(cls: Any) -> tuple[tuple[str, luigi.Parameter], ...]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from analysis.engine import plan
-from analysis.engine.manifest import FOLDER
+from analysis.engine.errors import ManifestError
+from analysis.engine.manifest import FOLDER, Manifest
 from analysis.engine.recipe import changes
 from analysis.engine.snapshot import Snapshot, State
 
@@ -58,12 +59,6 @@ def _missing(task: AnalysisTask, snapshot: Snapshot) -> Iterator[str]:
     if not names:
         yield "not there yet"
         return
-    for path in task.output_paths():
-        if path.name not in snapshot.sizes(path.parent, task.files):
-            yield f"{path.name} is gone"
-    from analysis.engine.errors import ManifestError
-    from analysis.engine.manifest import Manifest
-
     for name, _ in names:
         path = task.folder / FOLDER / str(name)
         try:
@@ -71,11 +66,15 @@ def _missing(task: AnalysisTask, snapshot: Snapshot) -> Iterator[str]:
         except ManifestError as error:
             yield str(error)
             continue
-        for output in manifest.outputs:
-            final = task.store / output.path
+        written = {task.store / output.path: output.size for output in manifest.outputs}
+        for final in sorted({*written, *task.output_paths()}):
             size = snapshot.sizes(final.parent, task.files).get(final.name)
-            if size is not None and size != output.size:
-                yield f"{final.name} has {size} bytes, but was written with {output.size}"
+            if final not in written:
+                yield f"{final.name} was not made yet: it is new"
+            elif size is None:
+                yield f"{final.name} is gone"
+            elif size != written[final]:
+                yield f"{final.name} has {size} bytes, but was written with {written[final]}"
 
 
 def _numbers(members: list[AnalysisTask], total: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import law
 from law.workflow.local import LocalWorkflowProxy
@@ -44,6 +44,10 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
             msg = f"--workflow {workflow} does not exist: use one of {', '.join(WORKFLOW_TYPES)}"
             raise ParameterError(msg)
         return dict(super().modify_param_values(params))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._made: dict[int, AnalysisTask] = {}
+        super().__init__(*args, **kwargs)
 
     def check(self) -> None:
         """Look at the branch map."""
@@ -92,8 +96,24 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
 
     def branch_task(self, branch: int) -> AnalysisTask:
         """One branch."""
-        task: AnalysisTask = self.as_branch(branch)
+        workflow: Any = self.whole()
+        if branch not in workflow._made:
+            workflow._made[branch] = workflow._make_branch(branch)
+        return cast("AnalysisTask", workflow._made[branch])
+
+    def _make_branch(self, branch: int) -> AnalysisTask:
+        if not self._made:
+            return cast("AnalysisTask", self.as_branch(branch))
+        # law finds out anew for each branch which parameters to hand over, which takes longer than all the rest
+        task = type(self)(**{**next(iter(self._made.values())).param_kwargs, "branch": branch})
+        task._workflow_task = self
         return task
+
+    def get_branch_tasks(self, **kwargs: Any) -> dict[int, AnalysisTask]:
+        """All branches by number."""
+        if self.is_branch() or kwargs:
+            return dict(super().get_branch_tasks(**kwargs))
+        return {branch: self.branch_task(branch) for branch in self.get_branch_map()}
 
     def branch_value(self, branch: int) -> Any:
         """What a branch stands for: its entry in the branch map."""

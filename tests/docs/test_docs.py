@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import shlex
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from analysis.columnar.column import leaves
 from analysis.columnar.producers import reduced_columns
 from analysis.config import PROCESSES, SHIFTS, VARIABLES, ConfigurationError, check_known, get_campaign
 from analysis.config.campaigns import BUILTIN, validate
+from analysis.engine.policy import StalePolicy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -38,7 +40,8 @@ def code_lines(page: Path) -> list[str]:
     text = page.read_text()
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     indented = re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
-    inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
+    unfenced = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", unfenced)]
     return [*"\n".join(fenced).splitlines(), *indented, *inline]
 
 
@@ -60,7 +63,9 @@ def fenced(language: str, text: str) -> list[str]:
 
 
 def test_there_is_something_to_test() -> None:
-    assert {"README.md", "docs/tutorial.md", "docs/campaigns.md"} <= {page for page, _ in ALL_COMMANDS}
+    assert {"README.md", "docs/tutorial.md", "docs/campaigns.md", "docs/staleness.md"} <= {
+        page for page, _ in ALL_COMMANDS
+    }
     assert len(ALL_COMMANDS) > 25
 
 
@@ -108,6 +113,24 @@ def test_commands_are_tasks_with_these_parameters(page: str, command: list[str])
 @pytest.mark.parametrize("family", sorted(analysis.tasks.__all__))
 def test_every_task_is_in_the_architecture(family: str) -> None:
     assert f"`{family}`" in (REPOSITORY / "docs" / "architecture.md").read_text()
+
+
+def test_every_module_of_the_engine_is_in_the_architecture() -> None:
+    table = (REPOSITORY / "docs" / "architecture.md").read_text().partition("The modules of `engine`:")[2]
+    named = set(re.findall(r"`(\w+)`", table.partition("*Planned:*")[0]))
+    modules = {path.stem for path in (REPOSITORY / "analysis" / "engine").glob("[a-z]*.py")}
+    assert modules <= named
+
+
+def test_rules_for_stale_outputs_are_in_law_cfg() -> None:
+    written = configparser.ConfigParser(delimiters=(":",), allow_no_value=True, interpolation=None)
+    written.read(REPOSITORY / "law.cfg")
+    assert dict(written["stale"]) == {"default": "rerun", "expensive_cpu_hours": "1"}
+    comments = (REPOSITORY / "law.cfg").read_text().partition("[stale]")[2].partition("default:")[0]
+    page = (REPOSITORY / "docs" / "staleness.md").read_text()
+    for policy in get_args(StalePolicy):
+        assert f"#   {policy} " in comments
+        assert f"| `{policy}` |" in page
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=name)

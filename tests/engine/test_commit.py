@@ -19,8 +19,22 @@ from analysis.engine.errors import ManifestError, OutputError, ParameterError, S
 from analysis.engine.manifest import Manifest
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
-from tests.engine.toy_chain import KNOB, Count, Read, Split, Sum, Turn, Use, World, chain_states, contents
-from tests.engine.toy_chain import forget, make, manifest_path, states
+from tests.engine.toy_chain import (
+    KNOB,
+    Count,
+    Read,
+    Split,
+    Sum,
+    Turn,
+    Use,
+    World,
+    chain_states,
+    contents,
+    forget,
+    make,
+    manifest_path,
+    states,
+)
 
 Action = Callable[[Any], None]
 
@@ -132,9 +146,7 @@ def test_exception_in_run_keeps_nothing(store: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", ["nothing", "exception", "interrupt"])
-def test_failed_rerun_leaves_the_old_outputs_stale(
-    store: Path, monkeypatch: pytest.MonkeyPatch, failure: str
-) -> None:
+def test_failed_rerun_leaves_the_old_outputs_stale(store: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     run(write_both)
     before = contents(store)
     monkeypatch.setattr(Write, "setting", 2)
@@ -291,7 +303,8 @@ def test_setting_that_is_declared_can_be_read(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("world")
 def test_setting_that_is_not_declared_stops_the_task_and_nothing_is_kept(store: Path) -> None:
     with pytest.raises(
-        SettingError, match=r"^Turn reads .*Knob volume\.other, which its configuration\(\) does not declare: add it there"
+        SettingError,
+        match=r"^Turn reads .*Knob volume\.other, which its configuration\(\) does not declare: add it there",
     ):
         Turn(number=2).run()
     assert files(store) == set()
@@ -299,7 +312,7 @@ def test_setting_that_is_not_declared_stops_the_task_and_nothing_is_kept(store: 
 
 
 @pytest.mark.usefixtures("world")
-def test_plumbing_may_read_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plumbing_may_read_any_setting() -> None:
     class Look(Turn):
         def output(self) -> law.LocalFileTarget:
             return self.local_target(f"turned_{KNOB.other}.txt")
@@ -331,7 +344,9 @@ def test_same_inputs_are_adopted_and_other_ones_run(world: World, store: Path) -
         assert adopted.adopted[0].recipe == str(old.file_name().recipe)
         assert adopted.adopted[0].who.endswith(f"@{socket.gethostname()}")
         assert (adopted.outputs, adopted.resources, adopted.provenance) == (old.outputs, old.resources, old.provenance)
-        assert [Manifest.read(path) for path in (task.folder / "history").glob(f"{task.branch_number or 'task'}.*")] == [old]
+        assert [
+            Manifest.read(path) for path in (task.folder / "history").glob(f"{task.branch_number or 'task'}.*")
+        ] == [old]
     assert {path: content for path, content in contents(store).items() if path.endswith(".txt")} == outputs
     change_read(world, "CONTENT")  # same size, other bytes
     assert len(make(Sum())) == 6  # Count makes the same of it: Sum is adopted

@@ -96,7 +96,9 @@ def test_manifest_that_is_no_text(tmp_path: Path) -> None:
 
 def test_manifest_of_a_newer_version() -> None:
     content = replace(MANIFEST, schema=SCHEMA + 1).to_bytes()
-    with pytest.raises(ManifestError, match=rf"^manifest here was .* newer version .*schema {SCHEMA + 1}, known is {SCHEMA}"):
+    with pytest.raises(
+        ManifestError, match=rf"^manifest here was .* newer version .*schema {SCHEMA + 1}, known is {SCHEMA}"
+    ):
         Manifest.from_bytes(content, "here")
 
 

@@ -11,7 +11,20 @@ from analysis.engine.files import LocalFiles
 from analysis.engine.plan import PlanRow, in_order_of_data, make_plan, plan_json, plan_table, show_size, show_time, walk
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
-from tests.engine.toy_chain import Circle, Count, Read, Split, Sum, Use, World, contents, forget, make, manifest_path, set_cpu
+from tests.engine.toy_chain import (
+    Circle,
+    Count,
+    Read,
+    Split,
+    Sum,
+    Use,
+    World,
+    contents,
+    forget,
+    make,
+    manifest_path,
+    set_cpu,
+)
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -52,15 +65,15 @@ def test_causes_and_consequences_are_counted_apart(world: World) -> None:
         "Sum": (1, 0, 0, 1),
     }
     assert [row.reason for row in rows.values()] == [
-        "outputs gone or changed on disk; file file.root",
-        "outputs gone or changed on disk; its inputs may change",
+        "outputs gone, changed or new; file file.root",
+        "outputs gone, changed or new; its inputs may change",
         "its inputs may change",
     ]
 
 
 def test_reason_names_two_changes(world: World) -> None:
     make(Read())
-    world.settings["Read"] = {name: 1 for name in "abcd"}
+    world.settings["Read"] = dict.fromkeys("abcd", 1)
     assert plan(Read())["Read"].reason == "setting a, setting b and 2 more"
 
 
@@ -106,7 +119,12 @@ def test_only_a_few_manifests_are_opened(world: World, monkeypatch: pytest.Monke
     world.settings["Read"] = {"x": 1}
     opened: list[Path] = []
     read = LocalFiles.read
-    monkeypatch.setattr(LocalFiles, "read", lambda self, path: opened.append(path) or read(self, path))
+
+    def count(self: LocalFiles, path: Path) -> bytes:
+        opened.append(path)
+        return read(self, path)
+
+    monkeypatch.setattr(LocalFiles, "read", count)
     assert numbers(plan(Read())["Read"]) == (50, 0, 50, 0)
     assert len(opened) <= 5
 
@@ -205,7 +223,15 @@ def test_table_shows_costs_and_what_is_unknown() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "?"), (0, "0.0 s"), (59.94, "59.9 s"), (60, "1.0 min"), (3599, "60.0 min"), (3600, "1.0 h"), (9000, "2.5 h")],
+    [
+        (None, "?"),
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1.0 min"),
+        (3599, "60.0 min"),
+        (3600, "1.0 h"),
+        (9000, "2.5 h"),
+    ],
 )
 def test_time_for_people(seconds: float | None, text: str) -> None:
     assert show_time(seconds) == text
@@ -213,7 +239,15 @@ def test_time_for_people(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(None, "?"), (0, "0 B"), (999, "999 B"), (1000, "1 kB"), (12_345_678, "12.3 MB"), (5e9, "5 GB"), (2e15, "2e+03 TB")],
+    [
+        (None, "?"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (12_345_678, "12.3 MB"),
+        (5e9, "5 GB"),
+        (2e15, "2e+03 TB"),
+    ],
 )
 def test_size_for_people(size: int | None, text: str) -> None:
     assert show_size(size) == text

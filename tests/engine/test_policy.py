@@ -52,7 +52,9 @@ def test_hours(stale: Stale) -> None:
     assert expensive_hours() == 0
 
 
-@pytest.mark.parametrize("value", ["many", "", "1 h", pytest.param("nan", marks=NO_NUMBER), pytest.param("-1", marks=NO_NUMBER)])
+@pytest.mark.parametrize(
+    "value", ["many", "", "1 h", pytest.param("nan", marks=NO_NUMBER), pytest.param("-1", marks=NO_NUMBER)]
+)
 def test_wrong_hours_are_one_sentence(stale: Stale, value: str) -> None:
     stale(expensive_cpu_hours=value)
     with pytest.raises(ParameterError, match=r"^law\.cfg, section stale: expensive_cpu_hours is .*must be a number of"):

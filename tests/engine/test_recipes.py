@@ -37,7 +37,7 @@ def comment_module(world: World, patch: pytest.MonkeyPatch, folder: Path) -> Non
     write(folder, "mass", "# why\n\n\ndef mass(x):\n    '''Mass.'''\n    return  x  # units\n")
 
 
-def add_module(world: World, patch: pytest.MonkeyPatch, folder: Path) -> None:
+def add_module(world: World, patch: pytest.MonkeyPatch, folder: Path) -> None:  # noqa: ARG001
     write(folder, "other", "VALUE = 1\n")
     world.modules["Count"] = ("toy_physics.mass", "toy_physics.other")
 

@@ -88,15 +88,15 @@ def test_output_that_became_a_folder_is_missing() -> None:
     assert chain_states() == "ccc cmc c"
 
 
-def test_damaged_manifest_of_the_right_size_stops_who_reads_it(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_manifest_of_the_right_size_stops_who_reads_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
     make(Sum())
     path = manifest_path(Count(branch=1))
     path.write_text("x" * path.stat().st_size)
     assert chain_states() == "ccc ccc c"
     world.settings["Sum"] = {"x": 1}
-    with pytest.raises(ManifestError, match=r"1\..*\.json is damaged .*: remove it, and the task .* runs again") as error:
+    with pytest.raises(
+        ManifestError, match=r"1\..*\.json is damaged .*: remove it, and the task .* runs again"
+    ) as error:
         make(Sum())
     assert "\n" not in str(error.value)
     caplog.clear()
@@ -271,7 +271,12 @@ def test_each_folder_is_listed_once_and_nothing_else_is_asked(world: World, monk
     make(Sum())
     asked: list[Path] = []
     sizes = LocalFiles.sizes
-    monkeypatch.setattr(LocalFiles, "sizes", lambda self, folder: asked.append(folder) or sizes(self, folder))
+
+    def count(self: LocalFiles, folder: Path) -> dict[str, int]:
+        asked.append(folder)
+        return sizes(self, folder)
+
+    monkeypatch.setattr(LocalFiles, "sizes", count)
     for method in ("read", "names"):
         monkeypatch.setattr(LocalFiles, method, None)
     monkeypatch.setattr(Path, "exists", None)
@@ -301,7 +306,11 @@ def test_changes_of_its_own_and_of_what_it_requires(world: World) -> None:
     make(Sum())
     assert not Snapshot().has_own_changes(Count(branch=0))
     world.settings["Read"] = {"x": 1}
-    assert [Snapshot().has_own_changes(task) for task in (Read(branch=0), Count(branch=0), Sum())] == [True, False, False]
+    assert [Snapshot().has_own_changes(task) for task in (Read(branch=0), Count(branch=0), Sum())] == [
+        True,
+        False,
+        False,
+    ]
     world.settings["Sum"] = {"x": 1}
     assert Snapshot().has_own_changes(Sum())
 
@@ -320,7 +329,9 @@ def test_stale_is_run_again_unless_law_cfg_says_otherwise(world: World, stale: C
     world.settings["Count"] = {"x": 1}
     assert [Snapshot().is_complete(task) for task in (Read(), Count(), Sum())] == [True, False, False]
     stale(default="error", Sum="rerun")
-    with pytest.raises(StaleError, match=r"^Count: 3 branches are stale, and law\.cfg says .*: ask --why, then --accept"):
+    with pytest.raises(
+        StaleError, match=r"^Count: 3 branches are stale, and law\.cfg says .*: ask --why, then --accept"
+    ):
         Snapshot().is_complete(Count())
     assert not Snapshot().is_complete(Sum())
     stale(default="rerun", Count="warn")
@@ -331,7 +342,7 @@ def test_stale_error_names_a_single_task(world: World, stale: Callable[..., None
     make(Sum())
     world.settings["Sum"] = {"x": 1}
     stale(Sum="error")
-    with pytest.raises(StaleError, match="^Sum is stale, and"):
+    with pytest.raises(StaleError, match=r"^Sum is stale, and"):
         make(Sum())
 
 

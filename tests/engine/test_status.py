@@ -44,7 +44,14 @@ def test_counts_of_each_task(world: World, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize(
     ("depth", "tasks"),
-    [("all", "Read Count Sum"), ("-1", "Read Count Sum"), ("0", "Sum"), ("1", "Count Sum"), ("1,0", "Count Sum"), ("9", "Read Count Sum")],
+    [
+        ("all", "Read Count Sum"),
+        ("-1", "Read Count Sum"),
+        ("0", "Sum"),
+        ("1", "Count Sum"),
+        ("1,0", "Count Sum"),
+        ("9", "Read Count Sum"),
+    ],
 )
 def test_depth(capsys: pytest.CaptureFixture[str], depth: str, tasks: str) -> None:
     assert list(status(capsys, depth)[0]) == tasks.split()

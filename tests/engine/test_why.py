@@ -48,7 +48,7 @@ def test_setting_before_and_after_comes_first(world: World, capsys: pytest.Captu
     assert lines[-2:] == ["Sum: stale", "    requirement Count: changed"]
 
 
-def test_branches_with_one_reason_are_one_group(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_branches_with_one_reason_are_one_group(world: World) -> None:
     world.branches = dict.fromkeys(range(12), "x")
     forget()
     make(Read())

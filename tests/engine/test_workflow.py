@@ -6,8 +6,10 @@ from pathlib import Path
 import law
 import pytest
 
+from analysis.engine.branches import run_branches
 from analysis.engine.errors import ParameterError
 from analysis.engine.workflow import AnalysisWorkflow
+from tests.engine.toy_chain import Sum
 
 
 class Square(AnalysisWorkflow):
@@ -67,3 +69,34 @@ def test_unknown_workflow_type() -> None:
 def test_run_chain_returns_the_complete_task(store: Path) -> None:
     assert Square().run_chain().complete()
     assert (store / "v1/Square/square_3.txt").read_text() == "9"
+
+
+@pytest.mark.usefixtures("store")
+def test_some_branches_of_a_workflow() -> None:
+    part = Square(branches="3:5,8")
+    run_branches(part)
+    assert part.complete()
+    assert [branch for branch in range(20) if Square(branch=branch).complete()] == [3, 4, 8]
+    assert not Square().complete()
+    assert list(part.branch_numbers()) == [3, 4, 8]
+
+
+@pytest.mark.usefixtures("store")
+def test_branches_and_their_workflow_are_told_apart() -> None:
+    workflow, branch = Square(), Square(branch=3)
+    assert [t.key for t in (workflow, branch)] == ["v1/Square#", "v1/Square#3"]
+    assert len({t.key for t in (*workflow.branch_tasks(), workflow, Square(branches="3:5"))}) == 22
+    assert (workflow.is_whole_workflow(), branch.is_whole_workflow()) == (True, False)
+    assert (workflow.branch_number, branch.branch_number) == (None, 3)
+    assert branch.whole() is workflow
+    assert workflow.branch_task(3) is branch
+    assert workflow.folder == branch.folder
+    assert [task.title() for task in (workflow, branch)] == ["Square", "Square branch 3"]
+
+
+@pytest.mark.usefixtures("world")
+def test_task_without_branches_has_none() -> None:
+    task = Sum()
+    assert (list(task.branch_tasks()), task.branch_numbers(), task.whole()) == ([task], [], task)
+    with pytest.raises(ParameterError, match=r"^Sum has no branches, so no branch 1$"):
+        task.branch_task(1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,8 +48,7 @@ class World:
 
     def reset(self) -> None:
         """Back to the beginning."""
-        for item in dataclasses.fields(self):
-            setattr(self, item.name, item.default_factory())  # type: ignore[misc]
+        vars(self).update(vars(World()))
 
 
 # a process of its own gets its world from the environment

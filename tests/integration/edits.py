@@ -66,6 +66,7 @@ SHIFTED = (
 
 PROBE = """
 import json, sys
+
 import analysis.tasks
 from analysis.engine.plan import walk
 from analysis.engine.snapshot import Snapshot

@@ -144,7 +144,7 @@ CONFIGURATION = (
             replace(
                 f"{CONFIG}/shifts.py",
                 ME_VAR,
-                f'        Shift("root", "kinematic", "as ROOT", replaces=(("Jet.pt", "jet_pt_res_up_root"),)),\n{ME_VAR}',
+                f'        Shift("root", "kinematic", "", replaces=(("Jet.pt", "jet_pt_res_up_root"),)),\n{ME_VAR}',
             ),
         ),
         SHIFTED,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from analysis.generator import write_nanoaod
-from tests.integration.edit_table import FILES, TABLES, documentation
+from tests.integration.edit_table import TABLES, documentation
 from tests.integration.edits import HISTOGRAMS, MADE_INTO, WEIGHTED, Change, Edit, Project, expand
 from tests.integration.edits_of_code import DATA_LAYOUT, RENAMED_LOCAL
-from tests.integration.edits_of_inputs import FEWER_BINS
+from tests.integration.edits_of_inputs import FEWER_BINS, FILES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "what-makes-stale.md"
 DEMO = [edit for edits in TABLES.values() if edits is not FILES for edit in edits]
