@@ -67,11 +67,11 @@ def _row(entry: Entry, manifest: Manifest) -> list[str]:
     return [
         entry.finished[:19].replace("T", " "),
         "" if entry.name.branch is None else str(entry.name.branch),
-        str(entry.name.recipe)[:8],
+        f"{entry.name.recipe.own[:6]}-{entry.name.recipe.upstream[:6]}",
         "" if events is None else f"{events:,.0f}",
         show_time(manifest.resources.get("cpu_seconds")),
         str(manifest.provenance.get("host", "")),
-        str(manifest.provenance.get("git_commit", "")),
+        str(manifest.provenance.get("git_commit", "")) + ("+" if manifest.provenance.get("git_dirty") else ""),
         entry.state,
         ", ".join(f"{adoption.who} ({adoption.why})" for adoption in manifest.adopted[-1:]),
     ]

@@ -9,9 +9,11 @@ and what has started threads (OpenMP, Arrow) cannot be forked without hanging.
 from __future__ import annotations
 
 import logging
+import mmap
 import multiprocessing
 import os
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -49,15 +51,15 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
     progress.expect(workflow.get_task_family(), len(todo))
     for task in todo:
         task.snapshot, task.waits_for_others = snapshot, False
-    outcome = Outcome()
+    outcome, told = Outcome(), Told()
     try:
-        if slots.workers() > 1:
-            for found in _Helpers(workflow, todo).run():
+        if slots.workers() > 1 and len(todo) > 1:
+            for found in _Helpers(workflow, todo, told).run():
                 outcome.add(found)
         else:
             for number, task in enumerate(todo, 1):
                 with slots.acquire():
-                    outcome.attempt(task)
+                    outcome.attempt(task, told)
                 workflow.publish_branches(number, len(todo))
     finally:
         for task in todo:
@@ -65,8 +67,21 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
     busy, outcome.busy = outcome.busy, []
     for task in todo:
         if task.branch_number in busy:  # without a slot: it is taken after the other process has finished
-            outcome.attempt(task)
+            outcome.attempt(task, told)
     outcome.check(todo)
+
+
+class Told:
+    """Errors that were told: a thousand branches with one bug say so once, whichever process runs them."""
+
+    def __init__(self) -> None:
+        self._flags = mmap.mmap(-1, mmap.PAGESIZE)  # shared with processes that are forked from now on
+
+    def is_new(self, sentence: str) -> bool:
+        """Whether this is said for the first time."""
+        place = zlib.crc32(sentence.encode()) % mmap.PAGESIZE
+        was_told, self._flags[place] = self._flags[place], 1
+        return not was_told
 
 
 @dataclass
@@ -77,8 +92,13 @@ class Outcome:
     busy: list[int] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
 
-    def attempt(self, task: AnalysisTask) -> None:
-        """Run a branch; nothing it does keeps the others from running."""
+    def attempt(self, task: AnalysisTask, told: Told) -> None:
+        """Run a branch; nothing it does keeps the others from running.
+
+        Args:
+            task: the branch.
+            told: which errors were told already.
+        """
         number = task.branch_number or 0
         try:
             task.run()
@@ -87,7 +107,7 @@ class Outcome:
             self.busy.append(number)
         except Exception as error:
             sentence = f"{type(error).__name__}: {error}"
-            if sentence not in self.failed.values():  # a thousand branches with one bug: told once
+            if told.is_new(sentence):
                 logger.exception("%s failed", task)
             self.failed[number] = sentence
 
@@ -122,8 +142,8 @@ class _Helpers:
     Nothing is shared that a killed process could leave locked: the kernel hands out the numbers.
     """
 
-    def __init__(self, workflow: AnalysisWorkflow, todo: Sequence[AnalysisTask]) -> None:
-        self._workflow, self._todo = workflow, todo
+    def __init__(self, workflow: AnalysisWorkflow, todo: Sequence[AnalysisTask], told: Told) -> None:
+        self._workflow, self._todo, self._told = workflow, todo, told
         self._fed = 0
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
@@ -186,7 +206,7 @@ class _Helpers:
                 task = self._take()
                 if task is None:
                     break
-                outcome.attempt(task)
+                outcome.attempt(task, self._told)
         sender.send(outcome)
 
     def _take(self) -> AnalysisTask | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import getpass
+import logging
 import os
 import socket
 import time
@@ -29,6 +30,8 @@ from analysis.settings import UndeclaredSettingError, recorded_reads
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
+
+logger = logging.getLogger("analysis.engine")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _ADVICE = {
@@ -291,10 +294,11 @@ def hold(task: AnalysisTask) -> Iterator[Lock]:
     """
     lock = Lock(lock_path(task.folder, task.branch_number))
     with store_errors(task.folder):
-        if task.waits_for_others:
+        if not lock.acquire():
+            if not task.waits_for_others:
+                raise BusyError
+            logger.info("%s waits for %s", task.title(), lock.holder() or "another process")
             lock.wait()
-        elif not lock.acquire():
-            raise BusyError
     try:
         yield lock
     finally:

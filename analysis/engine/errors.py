@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.errors import AnalysisError
 
 
@@ -22,7 +24,14 @@ class ParameterError(AnalysisError):
 
 
 class RecipeCycleError(AnalysisError):
-    """Tasks require each other in a circle."""
+    """Tasks require each other in a circle.
+
+    Args:
+        titles: the tasks, the first one again at the end.
+    """
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        super().__init__(f"tasks require each other in a circle: {' -> '.join(titles)}: correct requires()")
 
 
 class StaleError(AnalysisError):

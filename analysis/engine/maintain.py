@@ -69,18 +69,23 @@ def verify_checksums(root: AnalysisTask) -> int:
         Exit code: 1 if anything is damaged, 0 otherwise.
     """
     snapshot = Snapshot()
-    good = bad = 0
+    good = bad = missing = 0
     for task, _ in plan.walk(root, snapshot, everything=True):
         for branch in task.branch_tasks():
-            manifest = snapshot.manifest(branch) if snapshot.state(branch) is not State.MISSING else None
-            if manifest is None:
+            name = snapshot.record(branch)
+            if name is None:
+                missing += 1
                 continue
-            wrong = [o.path for o in manifest.outputs if checksum(branch.store / o.path) != o.adler32]
+            manifest = snapshot.manifest(branch)
+            outputs = manifest.outputs if manifest else ()
+            wrong = [o.path for o in outputs if checksum(branch.store / o.path) != o.adler32]
+            if manifest is None:
+                wrong = [f"the manifest {name}"]
             good, bad = good + (not wrong), bad + bool(wrong)
             for path in wrong:
                 print(f"{branch.title()}: {path} is not what was written: it counts as missing now")
             if wrong:
                 with hold(branch) as lock:
                     Commit(branch, lock).withdraw()
-    print(f"{good} whole, {bad} damaged")
+    print(f"{good} whole, {bad} damaged" + (f", {missing} missing" if missing else ""))
     return 1 if bad else 0

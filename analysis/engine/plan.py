@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from analysis.engine.errors import RecipeCycleError
 from analysis.engine.manifest import Manifest
 from analysis.engine.recipe import changes
 from analysis.engine.recipes import required_tasks
@@ -66,7 +67,7 @@ def walk(root: AnalysisTask, snapshot: Snapshot, everything: bool = False) -> It
         above: list[AnalysisTask] = []
         for task in level:
             yield task, depth
-            if everything or not snapshot.is_complete(task):
+            if everything or snapshot.needs_run(task):
                 fresh = [other for other in required_tasks(task) if other.key not in seen]
                 seen.update(other.key for other in fresh)
                 above += {other.key: other for other in fresh}.values()
@@ -74,16 +75,26 @@ def walk(root: AnalysisTask, snapshot: Snapshot, everything: bool = False) -> It
 
 
 def in_order_of_data(tasks: Iterable[AnalysisTask]) -> list[AnalysisTask]:
-    """Tasks such that each comes after what it requires."""
+    """Tasks such that each comes after what it requires.
+
+    Raises:
+        RecipeCycleError: if tasks require each other in a circle.
+    """
     given = {task.key: task for task in tasks}
     done: dict[str, AnalysisTask] = {}
+
+    path: dict[str, str] = {}
 
     def visit(task: AnalysisTask) -> None:
         if task.key in done:
             return
+        if task.key in path:
+            raise RecipeCycleError([*path.values(), task.title()])
+        path[task.key] = task.title()
         for other in required_tasks(task):
             if other.key in given:
                 visit(given[other.key])
+        del path[task.key]
         done[task.key] = task
 
     for task in given.values():
@@ -99,27 +110,28 @@ def make_plan(root: AnalysisTask, snapshot: Snapshot, stale_only: bool = False) 
         snapshot: the store.
         stale_only: leave tasks out of which nothing is stale; then no manifest is opened unless something is.
     """
-    tasks = [task for task, _ in walk(root, snapshot) if not snapshot.is_complete(task)]
+    tasks = in_order_of_data([task for task, _ in walk(root, snapshot) if snapshot.needs_run(task)])
     if stale_only:
         tasks = [task for task in tasks if State.STALE in snapshot.states(task).values()]
     samples: dict[str, list[Manifest]] = {}
     for task in tasks:
         samples.setdefault(task.get_task_family(), []).extend(_samples(task, snapshot))
-    return [_row(task, snapshot, samples[task.get_task_family()]) for task in in_order_of_data(tasks)]
+    return [_row(task, snapshot, samples[task.get_task_family()]) for task in tasks]
 
 
 def _samples(task: AnalysisTask, snapshot: Snapshot) -> list[Manifest]:
     """A few manifests, from the whole range of branches."""
-    present = [branch for branch, state in snapshot.states(task).items() if state is not State.MISSING]
+    present = [branch for branch in snapshot.states(task) if snapshot.has_names(task, branch)]
     step = max(1, len(present) // _SAMPLES)
-    found = (snapshot.manifest(_branch(task, branch)) for branch in present[::step][:_SAMPLES])
+    found = (snapshot.any_manifest(_branch(task, branch)) for branch in present[::step][:_SAMPLES])
     return [manifest for manifest in found if manifest is not None]
 
 
 def _row(task: AnalysisTask, snapshot: Snapshot, samples: Sequence[Manifest]) -> PlanRow:
     states = snapshot.states(task)
     missing = [branch for branch, state in states.items() if state is State.MISSING]
-    stale = [_branch(task, branch) for branch, state in states.items() if state is State.STALE]
+    unwanted = None if snapshot.uses_stale(task) else State.STALE
+    stale = [_branch(task, branch) for branch, state in states.items() if state is unwanted]
     changed = [b for b in stale if snapshot.has_own_changes(b)]
     cpu = _mean(m.resources.get("cpu_seconds", 0.0) for m in samples)
     size = _mean(float(sum(output.size for output in m.outputs)) for m in samples)

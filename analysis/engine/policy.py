@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import law
@@ -25,6 +26,18 @@ def stale_policy(family: str) -> StalePolicy:
     raise ParameterError(msg)
 
 
+def check() -> None:
+    """Look whether the section makes sense, be anything stale or not.
+
+    Raises:
+        ParameterError: if it does not.
+    """
+    for name in law.config.options("stale") if law.config.has_section("stale") else ():
+        if name != "expensive_cpu_hours":
+            stale_policy(name)
+    expensive_hours()
+
+
 def expensive_hours() -> float:
     """CPU hours of outputs that are there already, above which a run asks first: ``expensive`` in ``law.cfg``.
 
@@ -33,10 +46,13 @@ def expensive_hours() -> float:
     """
     value = law.config.get_default("stale", "expensive_cpu_hours", "1")
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
+        hours = float(value)
+    except (TypeError, ValueError):
+        hours = math.nan
+    if not hours >= 0:
         msg = f"law.cfg, section stale: expensive_cpu_hours is {value!r}, but must be a number of hours"
-        raise ParameterError(msg) from error
+        raise ParameterError(msg)
+    return hours
 
 
 def stale_is_used() -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import law
 import luigi
 
+from analysis.engine import policy
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class QuestionsTask(law.Task):  # type: ignore[misc]
     def _answer(self, question: Callable[[AnalysisTask], Any]) -> None:
         task = cast("AnalysisTask", self)
         try:
+            policy.check()
             task.check()
             code = question(task)
         except AnalysisError as error:

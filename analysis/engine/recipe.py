@@ -80,6 +80,8 @@ class Change(NamedTuple):
         if self.kind in {"code", "requirement"}:
             what = "new" if self.before is None else "gone" if self.after is None else "changed"
             return f"{self.kind} {self.name}: {what}"
+        if self.kind == "setting" and isinstance(self.before, list) and isinstance(self.after, list):
+            return f"{self.kind} {self.name}: {_show_lists(self.before, self.after)}"
         return f"{self.kind} {self.name}: {_show(self.before)} -> {_show(self.after)}"
 
 
@@ -158,6 +160,12 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     msg = f"{value!r} of type {type(value).__name__} cannot be part of a recipe: use text, numbers, lists, mappings"
     raise TypeError(msg)
+
+
+def _show_lists(before: list[Any], after: list[Any]) -> str:
+    gone = [f"- {_show(item)}" for item in before if item not in after]
+    new = [f"+ {_show(item)}" for item in after if item not in before]
+    return ", ".join([*gone, *new]) or f"another order: {_show(after)}"
 
 
 def _show(value: Any, limit: int = 60) -> str:

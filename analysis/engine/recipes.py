@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,17 +41,19 @@ class Recipes:
     Args:
         tolerated: digest to take for a requirement instead of today's, if its stale outputs are going to be used.
         recorded: identity of an input file that cannot be reached, as it was when a branch of a task read it.
+        stages: what an earlier object found of code and settings, which do not change while a process runs.
     """
 
     def __init__(
         self,
         tolerated: Callable[[AnalysisTask], str | None] = lambda _task: None,
         recorded: Callable[[AnalysisTask, int | None, str], str | None] = lambda _task, _branch, _name: None,
+        stages: dict[tuple[str, Outputs], Stage] | None = None,
     ) -> None:
         self._tolerated, self._recorded = tolerated, recorded
-        self._stages: dict[tuple[str, Outputs], Stage] = {}
+        self.stages = {} if stages is None else stages
         self._digests: dict[tuple[str, Outputs], str] = {}
-        self._visiting: list[str] = []
+        self._visiting: dict[str, str] = {}
 
     def recipe(self, task: AnalysisTask, outputs: Outputs = None) -> Recipe:
         """Recipe of a branch, of a task without branches, or of a whole workflow.
@@ -103,24 +105,22 @@ class Recipes:
         for required in required_tasks(task):
             needed = needed_outputs(task, required, outputs)
             if needed is None or needed:
-                found[required.title()] = self.requirement(required, needed)
+                found[distinct_title(required, found)] = self.requirement(required, needed)
         return found
 
     @contextmanager
     def _visit(self, task: AnalysisTask) -> Iterator[None]:
-        title = task.title()
-        if title in self._visiting:
-            msg = f"tasks require each other in a circle: {' -> '.join([*self._visiting, title])}: correct requires()"
-            raise RecipeCycleError(msg)
-        self._visiting.append(title)
+        if task.key in self._visiting:
+            raise RecipeCycleError([*self._visiting.values(), task.title()])
+        self._visiting[task.key] = task.title()
         try:
             yield
         finally:
-            self._visiting.pop()
+            del self._visiting[task.key]
 
     def _stage(self, task: AnalysisTask, outputs: Outputs) -> Stage:
         key = (task.relative_folder, outputs)
-        if key not in self._stages:
+        if key not in self.stages:
             whole = task.whole()
             found = code.closure(type(task), whole.code_modules())
             recipe = Recipe(
@@ -132,13 +132,18 @@ class Recipes:
                     task.pinned_list, {*found.packages, *(name.partition(".")[0] for name in task.preload)}
                 ),
             )
-            self._stages[key] = Stage(recipe, shared_digest(recipe))
-        return self._stages[key]
+            self.stages[key] = Stage(recipe, shared_digest(recipe))
+        return self.stages[key]
 
 
 def required_tasks(task: AnalysisTask) -> list[AnalysisTask]:
     """Tasks that a branch, a task without branches, or a whole workflow requires."""
     return list(luigi.task.flatten(task.workflow_requires() if task.is_whole_workflow() else task.requires()))
+
+
+def distinct_title(task: AnalysisTask, others: Container[str]) -> str:
+    """Title of a required task; with its place in the store if another one has the same title."""
+    return task.title() if task.title() not in others else f"{task.title()} in {task.relative_folder}"
 
 
 def needed_outputs(task: AnalysisTask, required: AnalysisTask, outputs: Outputs = None) -> Outputs:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
-from analysis.engine import plan, progress, slots
+from analysis.engine import plan, policy, progress, slots
 from analysis.engine.errors import ExpensiveRunError
-from analysis.engine.policy import expensive_hours
 from analysis.engine.recipes import required_tasks
 from analysis.engine.snapshot import Snapshot
 
@@ -39,7 +38,7 @@ def snapshot_for(task: AnalysisTask) -> Snapshot:
     """The store for a task that starts: as it was before the run if all that the task requires was complete then."""
     if _before is not None and all(_before.is_complete(required) for required in required_tasks(task)):
         return _before
-    return Snapshot()
+    return Snapshot(_before)
 
 
 @contextmanager
@@ -64,13 +63,17 @@ def remember_root(task: AnalysisTask) -> None:
         return
     _root = task
     try:
+        policy.check()
         task.check()
         _snapshot = Snapshot()
         allow(plan.make_plan(task, _snapshot, stale_only=True), yes=task.yes)
+        workers = int(luigi.interface.core().workers)
+        if workers > 1 and _snapshot.needs_run(task):
+            _snapshot.recipes.digest(task)  # once, and not in each of the processes that are forked from this one
     except BaseException:
         _root = _snapshot = None
         raise
-    slots.configure(int(luigi.interface.core().workers))
+    slots.configure(workers)
     progress.start()
 
 
@@ -85,7 +88,7 @@ def allow(rows: list[plan.PlanRow], yes: bool) -> None:
         ExpensiveRunError: if the answer is no, or there is nobody to ask.
     """
     hours = sum(row.redone_cpu_seconds for row in rows) / 3600
-    if yes or hours <= expensive_hours():
+    if yes or hours <= policy.expensive_hours():
         return
     stale = sum(row.changed + row.affected for row in rows)
     what = f"{stale} stale branches would be made again, which took about {hours:.3g} CPU hours"

@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self, overload
 
 _SHORTEST_POLL = 0.01
-_LONGEST_POLL = 0.2
+_LONGEST_POLL = 0.05
 
 
 class _Pool(NamedTuple):

@@ -17,7 +17,7 @@ from analysis.engine.errors import ManifestError, StaleError
 from analysis.engine.manifest import FOLDER, Manifest, ManifestName, check_schema, seal
 from analysis.engine.policy import stale_is_used, stale_policy
 from analysis.engine.recipe import Digest, Recipe, hash_text
-from analysis.engine.recipes import Recipes, combined, needed_outputs, required_tasks
+from analysis.engine.recipes import Recipes, combined, distinct_title, needed_outputs, required_tasks
 
 if TYPE_CHECKING:
     from analysis.engine.files import LocalFiles
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("analysis.engine")
 
 _THREADS = 16
+_warned: set[str] = set()
+"""What was said already: one run takes many snapshots."""
 
 
 class State(StrEnum):
@@ -40,15 +42,20 @@ class State(StrEnum):
 
 
 class Snapshot:
-    """What is there, and what of it is current. Everything is looked up once."""
+    """What is there, and what of it is current. Everything is looked up once.
 
-    def __init__(self) -> None:
-        self.recipes = Recipes(self._tolerated, self._recorded_input)
+    Args:
+        earlier: a snapshot of the same run, of which all is taken over that is not of the store.
+    """
+
+    def __init__(self, earlier: Snapshot | None = None) -> None:
+        self.recipes: Recipes = Recipes(
+            self._tolerated, self._recorded_input, earlier.recipes.stages if earlier else None
+        )
         self._sizes: dict[Path, dict[str, int]] = {}
         self._names: dict[Path, dict[int | None, list[tuple[ManifestName, int]]]] = {}
         self._states: dict[str, State] = {}
         self._manifests: dict[str, Manifest | None] = {}
-        self._warned: set[str] = set()
 
     # listings
 
@@ -107,7 +114,7 @@ class Snapshot:
             task: the branch.
             names: its manifests now. If they are those of this snapshot, so are their sizes, which are in their seals.
         """
-        fresh, folder = Snapshot(), task.folder / FOLDER
+        fresh, folder = Snapshot(self), task.folder / FOLDER
         if set(names) == {name for name, _ in self.names(task)}:
             fresh._sizes[folder] = self.sizes(folder, task.files)
         return fresh
@@ -152,24 +159,32 @@ class Snapshot:
         names = self._all_names(task)  # a branch without a manifest need not become a task: that takes most of the time
         return {b: self.state(task.branch_task(b)) if b in names else State.MISSING for b in task.branch_numbers()}
 
+    def needs_run(self, task: AnalysisTask) -> bool:
+        """Whether something is missing, or stale and not to be used as it is."""
+        unwanted = {State.MISSING} if self.uses_stale(task) else {State.MISSING, State.STALE}
+        return not unwanted.isdisjoint(self.states(task).values())
+
+    def uses_stale(self, task: AnalysisTask) -> bool:
+        """Whether the configuration says to use stale outputs of a task as they are."""
+        return stale_policy(task.get_task_family()) == "warn"
+
     def is_complete(self, task: AnalysisTask) -> bool:
-        """Whether nothing needs to run: all is current, or stale and the configuration says to use it.
+        """Whether nothing needs to run; with a warning if stale outputs are used.
 
         Raises:
             StaleError: if something is stale and the configuration says that this is an error.
         """
         states = self.states(task)
-        stale = [branch for branch, state in states.items() if state is State.STALE]
-        if stale and (policy := stale_policy(task.get_task_family())) != "rerun":
-            what = (
-                f"{task.title()} is stale" if len(states) == 1 else f"{task.title()}: {len(stale)} branches are stale"
-            )
+        stale = sum(state is State.STALE for state in states.values())
+        policy = stale_policy(task.get_task_family()) if stale else "rerun"
+        if policy != "rerun":
+            title = task.title()
+            what = f"{title} is stale" if len(states) == 1 else f"{title}: {stale} branches are stale"
             if policy == "error":
                 msg = f"{what}, and law.cfg says that this is an error: ask --why, then --accept it or allow the rerun"
                 raise StaleError(msg)
             self._warn(f"{what}, and used all the same because law.cfg says so: see --why")
-            return State.MISSING not in states.values()
-        return all(state is State.CURRENT for state in states.values())
+        return not self.needs_run(task)
 
     def has_own_changes(self, task: AnalysisTask) -> bool:
         """Whether a stale branch is stale for a reason of its own, and not only because of what it requires."""
@@ -201,6 +216,11 @@ class Snapshot:
             self._manifests[task.key] = Manifest.from_bytes(task.files.read(path), path)
         return cast("Manifest", self._manifests[task.key])
 
+    def any_manifest(self, task: AnalysisTask) -> Manifest | None:
+        """Manifest of a branch, be its outputs whole or not."""
+        names = self.names(task)
+        return self.manifest(task) or (self._read(task, names[0][0]) if names else None)
+
     def _read(self, task: AnalysisTask, name: ManifestName) -> Manifest | None:
         path = task.folder / FOLDER / str(name)
         try:
@@ -214,11 +234,11 @@ class Snapshot:
 
         Empty for a requirement that has no readable manifest, e.g. since its outputs were removed after use.
         """
-        found = {}
+        found: dict[str, str] = {}
         for required in required_tasks(task):
             needed = needed_outputs(task, required)
             if needed is None or needed:
-                found[required.title()] = self._content(required, needed)
+                found[distinct_title(required, found)] = self._content(required, needed)
         return found
 
     def _content(self, task: AnalysisTask, needed: frozenset[str] | None) -> str:
@@ -271,6 +291,6 @@ class Snapshot:
         return self.recipes.today(task)
 
     def _warn(self, sentence: str) -> None:
-        if sentence not in self._warned:
-            self._warned.add(sentence)
+        if sentence not in _warned:
+            _warned.add(sentence)
             logger.warning("%s", sentence)

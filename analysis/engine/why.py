@@ -67,10 +67,13 @@ def _missing(task: AnalysisTask, snapshot: Snapshot) -> Iterator[str]:
             yield str(error)
             continue
         written = {task.store / output.path: output.size for output in manifest.outputs}
-        for final in sorted({*written, *task.output_paths()}):
+        promised = set(task.output_paths())
+        for final in sorted({*written, *promised}):
             size = snapshot.sizes(final.parent, task.files).get(final.name)
             if final not in written:
                 yield f"{final.name} was not made yet: it is new"
+            elif final not in promised:
+                yield f"{final.name} is not among the outputs any more"
             elif size is None:
                 yield f"{final.name} is gone"
             elif size != written[final]:

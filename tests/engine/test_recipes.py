@@ -209,12 +209,10 @@ def test_requirement_that_is_not_needed_is_not_in_the_recipe() -> None:
     assert Recipes().recipe(Use(names="none")).requirements == {}
 
 
-@pytest.mark.xfail(reason="requirements are known by their titles, which leave out parameters", strict=True)
 def test_task_that_is_required_twice_counts_twice() -> None:
     assert len(Recipes().recipe(Both()).requirements) == 2
 
 
-@pytest.mark.xfail(reason="tasks on the way are known by their titles, which leave out parameters", strict=True)
 def test_task_that_requires_its_own_family_is_no_circle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Split, "requires", lambda self: [Split.req(self, number=self.number - 1)] if self.number > 1 else []

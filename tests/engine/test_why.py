@@ -110,7 +110,6 @@ def test_why_writes_nothing(store: Path, world: World) -> None:
     assert contents(store) == before
 
 
-@pytest.mark.xfail(reason="the error that advises --why keeps it from answering", strict=True)
 def test_why_answers_where_stale_is_an_error(
     world: World, stale: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
