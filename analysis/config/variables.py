@@ -49,4 +49,4 @@ FEATURES: tuple[Variable, ...] = (
 
 SCORE = Variable("bdt_score", "bdt_score", "4j2b", 25, 0, 1, "BDT score of the best assignment", needs_model=True)
 
-VARIABLES: dict[str, Variable] = {v.name: v for v in (*OBSERVABLES, *CONTROL, *FEATURES, SCORE)}
+VARIABLES: dict[str, Variable] = {v.name: v for v in (*OBSERVABLES, *FEATURES, SCORE, *CONTROL)}

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.engine import provenance, session, slots
+from analysis.engine import provenance, session, slots, watch
 from analysis.engine.errors import OutputError, SettingError, StoreError
 from analysis.engine.leftovers import lock_path, remove_leftovers
 from analysis.engine.lock import Lock
 from analysis.engine.manifest import FOLDER, HISTORY, Adoption, Manifest, ManifestName, OutputRecord, checksum
 from analysis.engine.recipe import digest_of
+from analysis.engine.recipes import required_tasks
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.verify import Expectation, verify
 from analysis.settings import UndeclaredSettingError, recorded_reads
@@ -61,9 +62,19 @@ class Commit:
         self._promised = set(task.output_paths())
         self._staged: dict[Path, tuple[Path, Expectation]] = {}
         self._names = self._present()
+        self._known = {task.key, *(required.key for required in required_tasks(task))}
         self.accounting: dict[str, float] = {}
         self.spans: tuple[tuple[str, int, int], ...] = ()
         self.stale_inputs = tuple(self.snapshot.stale_requirements(task))
+
+    @property
+    def title(self) -> str:
+        """Title of the task."""
+        return self._task.title()
+
+    def may_read(self, task: AnalysisTask) -> bool:
+        """Whether the task requires another one, or is it."""
+        return bool(self._known & {task.key, task.whole().key})
 
     def _present(self) -> list[ManifestName]:
         """Manifests of the branch that are there now: another process may have written one since the snapshot."""
@@ -268,6 +279,7 @@ def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> 
             warnings.catch_warnings(record=True) as caught,
             store_errors(task.folder, _NO_SPACE),
             commit.reading_what_is_declared(),
+            watch.reading_as(commit),
         ):
             warnings.simplefilter("default")
             run(task)

@@ -42,6 +42,10 @@ class SettingError(AnalysisError):
     """A task reads a value of the configuration that it does not declare."""
 
 
+class RequirementError(AnalysisError):
+    """A task reads outputs of a task that it does not require."""
+
+
 class BranchesError(AnalysisError):
     """Branches of a workflow failed."""
 

@@ -20,6 +20,7 @@ from analysis.engine.files import LocalFiles
 from analysis.engine.manifest import Manifest
 from analysis.engine.questions import QuestionsTask
 from analysis.engine.snapshot import Snapshot, State
+from analysis.engine.watch import reading_as, watched
 from analysis.settings import unrecorded_reads, untracked
 
 _FILES = LocalFiles()
@@ -75,6 +76,8 @@ class AnalysisTask(QuestionsTask):
         for name in _PLUMBING:
             if name in cls.__dict__:
                 setattr(cls, name, untracked(cls.__dict__[name]))
+        if "output" in cls.__dict__:
+            cls.output = watched(cls.__dict__["output"])
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +174,8 @@ class AnalysisTask(QuestionsTask):
 
     def output_paths(self, outputs: Collection[str] | None = None) -> list[Path]:
         """Paths of all outputs, or of those with the given names."""
-        found = self.output()
+        with reading_as(None):
+            found = self.output()
         if outputs is not None:
             found = [found[name] for name in sorted(outputs)]
         return [Path(target.path) for target in luigi.task.flatten(found)]

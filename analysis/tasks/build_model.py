@@ -38,8 +38,12 @@ class TemplatesTask(FoldsTask):
         """Settings of a variable that published histograms are read with."""
         return ("bins", "start", "stop") if self.histograms else ()
 
-    def prediction_settings(self, variables: Sequence[str] | None = None) -> dict[str, Any]:
-        """Settings that decide how histograms become templates of processes, and what they are compared with.
+    def prediction_settings(self) -> dict[str, Any]:
+        """Settings that decide how histograms become templates of processes, and what they are compared with."""
+        return {**self.template_settings(), **settings(MODEL)}
+
+    def template_settings(self, variables: Sequence[str] | None = None) -> dict[str, Any]:
+        """Settings that decide how histograms become templates of processes.
 
         Args:
             variables: names of the variables; ``None`` for those whose histograms are read.
@@ -50,7 +54,6 @@ class TemplatesTask(FoldsTask):
             **settings(self.campaign_inst, "datasets"),
             **settings(self.campaign_inst.datasets.values(), "process", "shift", "is_data"),
             **settings(chosen, "region", *self.binning_fields()),
-            **settings(MODEL),
         }
 
     @classmethod

@@ -28,17 +28,19 @@ OBSERVATION_LABELS: Mapping[ObservationKind, str] = {
 }
 
 
-def figure_settings(campaign: Campaign, processes: bool = True, regions: bool = True) -> dict[str, Any]:
+def figure_settings(
+    campaign: Campaign, processes: Sequence[str] = ("label", "color"), regions: bool = True
+) -> dict[str, Any]:
     """Settings that show in figures.
 
     Args:
         campaign: for the label and luminosity.
-        processes: whether labels and colours of processes are used.
+        processes: fields of the processes that are used.
         regions: whether labels of regions are used.
     """
     return {
         **settings(campaign, "energy", "generated", "label", "luminosity"),
-        **(settings(PROCESSES.values(), "label", "color") if processes else {}),
+        **(settings(PROCESSES.values(), *processes) if processes else {}),
         **(settings(REGIONS.values(), "label") if regions else {}),
     }
 
@@ -103,11 +105,6 @@ class VariablesTask(TemplatesTask):
         for name in self.variables:
             check_known("variable", name, names, f"campaign {self.campaign}")
         return [v for v in known if v.name in self.variables or not self.variables]
-
-    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
-        """What predictions are made of, and how they are shown."""
-        shown = settings(self.chosen_variables(), "label", "region", "unit")
-        return {**figure_settings(self.campaign_inst), **self.prediction_settings(), **shown}
 
     @untracked
     def template_names(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from analysis.columnar.errors import InputFileError
 from analysis.columnar.identity import file_identity
 from analysis.config.types import InputFile
 from analysis.engine.accounting import Span, reconcile_spans, reconcile_sums
-from analysis.settings import untracked
+from analysis.settings import settings, untracked
 from analysis.tasks.base import DatasetWorkflow
 from analysis.tasks.generate_events import GenerateEvents
 
@@ -43,6 +43,10 @@ class IndexFiles(DatasetWorkflow):
         """A JSON file."""
         return self.local_target(f"index_{self.branch}.json")
 
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Whether the files are generated."""
+        return settings(self.campaign_inst, "generated")
+
     def branch_value(self, branch: int) -> Any:
         """The declared number of events; which file it is, its identity says."""
         return self.dataset_inst.files[branch].entries
@@ -65,9 +69,26 @@ class IndexFiles(DatasetWorkflow):
             raise InputFileError(msg)
         # the path of a generated file would tie the index to the place of the store
         content = {"path": self.branch_data.path or Path(path).name, **summary._asdict()}
+        if not self.campaign_inst.generated:
+            content["identity"] = file_identity(path)  # what is made of the file is made of this content
         self.staged(self.output()).write_text(json.dumps(content, indent=1) + "\n")
         self.account(events_out=summary.entries, sum_of_weights=summary.sum_of_weights)
         self.account_spans([Span(file_label(self, self.branch), 0, summary.entries)])
+
+
+@untracked
+def input_files(task: DatasetWorkflow, files: Iterable[int] = ()) -> dict[str, Any]:
+    """What a task requires that reads input files: the tasks that generate them, if any do.
+
+    Args:
+        task: the task; a whole workflow reads all files.
+        files: numbers of the files that a branch reads.
+    """
+    if not task.campaign_inst.generated:
+        return {}
+    if task.is_whole_workflow():
+        return {"files": GenerateEvents.req_different_branching(task)}
+    return {"files": [GenerateEvents.req_different_branching(task, branch=file) for file in files]}
 
 
 @untracked

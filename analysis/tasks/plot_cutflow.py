@@ -62,7 +62,7 @@ class PlotCutflow(CampaignTask, FiguresTask):
             **settings(self.campaign_inst, "datasets"),
             **settings(datasets, "process", "shift", "is_data"),
             **settings(SELECTION, "label"),
-            **settings(SHIFTS.values(), "label"),
+            **settings([SHIFTS[name] for name in dict.fromkeys(d.shift for d in datasets)], "label"),
         }
 
     def figure_names(self) -> list[str]:

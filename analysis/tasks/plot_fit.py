@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from analysis.config import MODEL, PROCESSES, VARIABLES
 from analysis.settings import settings
-from analysis.tasks.build_model import TemplatesTask
+from analysis.tasks.build_model import BuildModel, TemplatesTask
 from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask, figure_settings
 from analysis.tasks.fit_model import FitModel
 
@@ -24,22 +24,20 @@ class PredictionTask(TemplatesTask):
     exclude_index = True
     preload: ClassVar[tuple[str, ...]] = ("cabinetry", "pyhf")
 
-    def requires(self) -> FitModel:
-        """The fit."""
-        required: FitModel = FitModel.req(self)
-        return required
+    def requires(self) -> dict[str, Any]:
+        """The fit, and the model that was fitted."""
+        return {"fit": FitModel.req(self), "model": BuildModel.req(self)}
 
     def predictions(self) -> dict[str, Prediction]:
         """Prediction before and after the fit."""
         from analysis.stats.prediction import predict
 
-        fit = self.requires()
-        workspace = json.loads(Path(fit.requires().output()["workspace"].path).read_text())
-        return {PREFIT: predict(workspace, MODEL), POSTFIT: predict(workspace, MODEL, fit.result())}
+        workspace = json.loads(Path(self.input()["model"]["workspace"].path).read_text())
+        return {PREFIT: predict(workspace, MODEL), POSTFIT: predict(workspace, MODEL, self.requires()["fit"].result())}
 
     def observation_label(self) -> str:
         """What the data points are."""
-        return OBSERVATION_LABELS[self.requires().observation_kind()]
+        return OBSERVATION_LABELS[self.requires()["fit"].observation_kind()]
 
 
 class PlotFit(PredictionTask, FiguresTask):

@@ -10,7 +10,7 @@ import luigi
 from analysis.config import MODEL, PROCESSES, SHIFTS, check_known
 from analysis.config.types import Systematic, Variable
 from analysis.settings import settings, untracked
-from analysis.tasks.figures import FiguresTask, VariablesTask
+from analysis.tasks.figures import FiguresTask, VariablesTask, figure_settings
 from analysis.tasks.fill_histograms import MergeHistograms
 
 
@@ -37,9 +37,16 @@ class PlotShifts(VariablesTask, FiguresTask):
         fitted = {region.variable for region in MODEL.regions}
         return [v for v in super().chosen_variables() if self.variables or v.name in fitted]
 
-    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:
-        """In addition, the labels of the shifts."""
-        return {**super().configuration(outputs), **settings(SHIFTS.values(), "kind", "label")}
+    def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """The variables, the systematics and their shifts, and how they are shown."""
+        return {
+            **figure_settings(self.campaign_inst, processes=("label",)),
+            **self.template_settings(),
+            **settings(self.chosen_variables(), "label", "region", "unit"),
+            **settings(MODEL, "systematics"),
+            **settings(MODEL.systematics),
+            **settings(SHIFTS.values(), "kind", "label"),
+        }
 
     def requires(self) -> dict[str, MergeHistograms]:
         """The histograms."""

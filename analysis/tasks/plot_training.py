@@ -39,7 +39,7 @@ class PlotTraining(FoldsTask, FiguresTask):
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The features in their order, and the label of the campaign."""
-        shown = figure_settings(self.campaign_inst, processes=False, regions=False)
+        shown = figure_settings(self.campaign_inst, processes=(), regions=False)
         return {"features": [v.name for v in FEATURES], **shown}
 
     def code_modules(self) -> set[str]:

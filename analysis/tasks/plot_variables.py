@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.config import VARIABLES
+from analysis.config import MODEL, VARIABLES
 from analysis.engine.workflow import AnalysisWorkflow
 from analysis.settings import settings, untracked
 from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask, VariablesTask, figure_settings
@@ -42,7 +42,13 @@ class PlotVariables(VariablesTask, FiguresTask, AnalysisWorkflow):
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """What predictions are made of, and how they are shown."""
-        return {**figure_settings(self.campaign_inst), **self.prediction_settings([])}
+        return {
+            **figure_settings(self.campaign_inst),
+            # published histograms of all variables are in one file, and read together
+            **self.template_settings(self.template_names() if self.histograms else []),
+            **settings(MODEL, "systematics", "pseudodata", "pseudodata_backgrounds"),
+            **settings(MODEL.systematics),
+        }
 
     def run(self) -> None:
         """Draw one variable."""

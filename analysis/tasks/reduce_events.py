@@ -14,7 +14,7 @@ from analysis.columnar.column import modules_behind
 from analysis.columnar.producers import reduced_columns
 from analysis.engine.accounting import Span, merge_spans, reconcile_counts
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, input_path, read_index
+from analysis.tasks.index_files import IndexFiles, input_files, input_path, read_index
 from analysis.tasks.select_events import Chunk, SelectEvents, chunk_steps
 
 if TYPE_CHECKING:
@@ -50,17 +50,19 @@ class ReduceEvents(ReducedWorkflow):
     preload = ("numpy", "awkward", "uproot", "vector", "correctionlib", "pyarrow.parquet")
 
     def workflow_requires(self) -> dict[str, Any]:
-        """The selection of all chunks, and the index."""
+        """The files, if they are generated, their index and the selection of all chunks."""
         return {
+            **input_files(self),
             "selection": SelectEvents.req_different_branching(self, branch=-1),
             "index": IndexFiles.req_different_branching(self, branch=-1),
         }
 
     def requires(self) -> dict[str, Any]:
-        """The selection of the chunks of this reduced file, and the index of their files."""
+        """The selection of the chunks of this reduced file, and their files with the index."""
         chunks = SelectEvents.req_different_branching(self, branch=-1).branch_map
         numbers = self.branch_data
         return {
+            **input_files(self, sorted({chunks[n].file for n in numbers})),
             "selection": [SelectEvents.req_different_branching(self, branch=n) for n in numbers],
             "index": [IndexFiles.req_different_branching(self, branch=chunks[n].file) for n in numbers],
         }

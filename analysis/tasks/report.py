@@ -17,7 +17,7 @@ from analysis.engine.manifest import Manifest
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
 from analysis.settings import settings, untracked
-from analysis.tasks.build_model import TemplatesTask
+from analysis.tasks.build_model import BuildModel, TemplatesTask
 from analysis.tasks.figures import FiguresTask, figure_settings
 from analysis.tasks.fit_model import FitModel
 from analysis.tasks.plot_cutflow import PlotCutflow
@@ -57,6 +57,8 @@ class Report(TemplatesTask):
         """Fit, figures and tables."""
         required = {
             "fit": FitModel.req(self),
+            "model": BuildModel.req(self),
+            "histograms": self.histogram_requires(),
             "pulls": PlotPulls.req(self),
             "fitted": PlotFit.req(self),
             "variables": PlotVariables.req(self),

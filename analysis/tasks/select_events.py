@@ -13,7 +13,7 @@ from analysis.config import REGIONS, SELECTION, kinematic_shifts
 from analysis.engine.accounting import Span
 from analysis.settings import settings
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, file_label, input_path, read_index
+from analysis.tasks.index_files import IndexFiles, file_label, input_files, input_path, read_index
 
 
 class Chunk(NamedTuple):
@@ -42,12 +42,13 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
                 yield Chunk(number, start, min(start + self.events_per_chunk, file.entries))
 
     def workflow_requires(self) -> dict[str, Any]:
-        """The index of all files."""
-        return {"index": IndexFiles.req_different_branching(self)}
+        """The files, if they are generated, and their index."""
+        return {**input_files(self), "index": IndexFiles.req_different_branching(self)}
 
     def requires(self) -> dict[str, Any]:
-        """The index of the chunk's file."""
-        return {"index": IndexFiles.req_different_branching(self, branch=self.branch_data.file)}
+        """The chunk's file, if it is generated, and its index."""
+        file = self.branch_data.file
+        return {**input_files(self, [file]), "index": IndexFiles.req_different_branching(self, branch=file)}
 
     def output(self) -> dict[str, law.LocalFileTarget]:
         """Selected events as parquet, cutflow as JSON."""

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import law
 
-from analysis.config import MODEL, PROCESSES
+from analysis.config import MODEL, PROCESSES, REGIONS
 from analysis.settings import settings
-from analysis.tasks.figures import OBSERVATION_LABELS, figure_settings
-from analysis.tasks.fit_model import FitModel
+from analysis.tasks.figures import OBSERVATION_LABELS
 from analysis.tasks.plot_fit import PredictionTask
 
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ class TabulateYields(PredictionTask):
 
     preload = (*PredictionTask.preload, "scinum", "hist")
 
-    def requires(self) -> Any:
-        """The fit, and the histograms."""
-        return FitModel.req(self)
+    def requires(self) -> dict[str, Any]:
+        """The fit, the model that was fitted, and the histograms."""
+        return {**super().requires(), "histograms": self.histogram_requires()}
 
     def output(self) -> dict[str, law.LocalFileTarget]:
         """One file per table and format."""
@@ -39,7 +38,7 @@ class TabulateYields(PredictionTask):
         """What predictions are made of, and the names in the tables."""
         return {
             **self.prediction_settings(),
-            **figure_settings(self.campaign_inst),
+            **settings(REGIONS.values(), "label"),
             **settings(PROCESSES.values(), "label", "sample"),
         }
 

@@ -110,9 +110,8 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
         from analysis.ml.training import TrainingSample
 
         identity, features, target = [], [], []
-        for inputs in self.input().values():
-            events = inputs["events"]["collection"].targets
-            columns = inputs["columns"]["collection"].targets
+        for required in self.requires().values():
+            events, columns = (required[kind].output()["collection"].targets for kind in ("events", "columns"))
             for branch in sorted(events):
                 table = Table(ParquetSource(Path(events[branch].path), Path(columns[branch].path)))
                 used = np.asarray(table["training_target"]) >= 0
