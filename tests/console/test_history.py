@@ -27,8 +27,9 @@ def test_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = Toy(branch=0).manifest()
     finished = str(manifest.provenance["finished"])[:19].replace("T", " ")
     name = next((store / "v1/Toy/manifests").glob("0.*")).name
-    commit = str(manifest.provenance["git_commit"])
-    assert table[0] == [finished, "0", name[2:10], "1,234", "0.0 s", socket.gethostname(), commit, "current"]
+    commit = str(manifest.provenance["git_commit"]) + ("+" if manifest.provenance["git_dirty"] else "")
+    recipe = f"{name[2:8]}-{name[13:19]}"
+    assert table[0] == [finished, "0", recipe, "1,234", "0.0 s", socket.gethostname(), commit, "current"]
 
 
 def test_one_branch_in_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,7 @@ def same(shown: str) -> str:
     line = re.sub(r"(?<!\S)\S*(?=/data/store)", "", line)
     line = re.sub(r"\b[\d.]+(e-\d+)? CPU hours\b", "HOURS", line)
     line = re.sub(r"\b[\d.]+ (B|kB|MB|GB)\b", "SIZE", line)
-    line = re.sub(r"\b[0-9a-f]{8,20}\b|\bunknown\b", "HASH", line)
+    line = re.sub(r"\b([0-9a-f]{8,20}|[0-9a-f]{6}-[0-9a-f]{6}|unknown)\b\+?", "HASH", line)
     return re.sub(r"\b[\w-]+@[\w.-]+", "WHO", line)
 
 

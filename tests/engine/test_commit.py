@@ -15,7 +15,14 @@ import pytest
 from luigi.cmdline_parser import CmdlineParser
 
 from analysis.engine.commit import Commit, store_errors
-from analysis.engine.errors import ManifestError, OutputError, ParameterError, SettingError, StoreError
+from analysis.engine.errors import (
+    ManifestError,
+    OutputError,
+    ParameterError,
+    RequirementError,
+    SettingError,
+    StoreError,
+)
 from analysis.engine.manifest import Manifest
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
@@ -411,3 +418,39 @@ def test_killed_between_the_two_steps_of_an_adoption(world: World, monkeypatch: 
     assert len(list((Sum().folder / "manifests").iterdir())) == 2
     assert chain_states() == "ccc ccc c"
     assert make(Sum()) == []
+
+
+class Reads(AnalysisTask):
+    """Reads the outputs of a task that it requires, or does not."""
+
+    requires_it = luigi.BoolParameter(default=False)
+
+    def requires(self) -> list[Write]:
+        return [Write.req(self)] if self.requires_it else []
+
+    def output(self) -> law.LocalFileTarget:
+        return self.local_target("copy.txt")
+
+    def run(self) -> None:
+        self.staged(self.output()).write_text(Path(Write.req(self).output()["a"].path).read_text())
+
+
+@pytest.mark.usefixtures("store")
+def test_outputs_of_required_tasks_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Write, "action", staticmethod(write_both), raising=False)
+    Write().run()
+    task = Reads(requires_it=True)
+    task.run()
+    assert Path(task.output().path).read_text() == "first"
+
+
+@pytest.mark.usefixtures("store")
+def test_outputs_of_other_tasks_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Write, "action", staticmethod(write_both), raising=False)
+    Write().run()
+    task = Reads()
+    sentence = r"^Reads reads outputs of Write, which its requires\(\) does not name: add it there$"
+    with pytest.raises(RequirementError, match=sentence):
+        task.run()
+    assert not Path(task.output().path).exists()
+    assert Write().complete()

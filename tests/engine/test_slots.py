@@ -192,7 +192,7 @@ def test_waiting_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", sleep)
     slots.acquire()
     assert polls[:3] == pytest.approx([0.01, 0.015, 0.0225])
-    assert polls[-1] == 0.2
+    assert polls[-1] == slots._LONGEST_POLL
     assert len(polls) == 10
 
 
