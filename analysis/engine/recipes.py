@@ -105,7 +105,8 @@ class Recipes:
         for required in required_tasks(task):
             needed = needed_outputs(task, required, outputs)
             if needed is None or needed:
-                found[distinct_title(required, found)] = self.requirement(required, needed)
+                parts = needed if required.independent_outputs else None
+                found[distinct_title(required, found)] = self.requirement(required, parts)
         return found
 
     @contextmanager
@@ -149,9 +150,7 @@ def distinct_title(task: AnalysisTask, others: Container[str]) -> str:
 def needed_outputs(task: AnalysisTask, required: AnalysisTask, outputs: Outputs = None) -> Outputs:
     """Names of the outputs of a requirement that a task is made of; ``None`` for all, empty for none."""
     needed: Collection[str] | None = task.needs(required, outputs)
-    if needed is None or (needed and not required.independent_outputs):
-        return None
-    return frozenset(needed)
+    return None if needed is None else frozenset(needed)
 
 
 def sandbox_identity(pinned_list: str, packages: Collection[str]) -> dict[str, str]:

@@ -244,7 +244,9 @@ class AnalysisTask(QuestionsTask):
             outputs: names of this task's outputs that are meant, if :attr:`independent_outputs`; ``None`` for all.
 
         Returns:
-            Names, if :attr:`independent_outputs` of the requirement; ``None`` for all, nothing for none.
+            Names of keys of the requirement's ``output()``; ``None`` for all, nothing for none. If its outputs are
+            independent (:attr:`independent_outputs`), a change of others does not make this task stale; in any case
+            this task need not run again if these turn out the same.
         """
         return None
 

@@ -88,7 +88,9 @@ class TemplatesTask(FoldsTask):
         return [region.variable for region in MODEL.regions]
 
     def needs(self, required: AnalysisTask, outputs: frozenset[str] | None = None) -> Collection[str] | None:  # noqa: ARG002
-        """Of the histograms, those that are read."""
+        """Of the histograms, those that are read; of the model, all but the histograms in ROOT's format."""
+        if isinstance(required, BuildModel):
+            return ("workspace", "summary")
         return self.template_names() if isinstance(required, MergeHistograms) else None
 
     def recipe_parameters(self) -> dict[str, str]:

@@ -48,8 +48,8 @@ NO_CHANGE = (
         (
             replace(
                 f"{TASKS}/select_events.py",
-                'return {"index": IndexFiles.req_different_branching(self)}',
-                'required = {"index": IndexFiles.req_different_branching(self)}\n        return required',
+                'return {**input_files(self), "index": IndexFiles.req_different_branching(self)}',
+                'index = IndexFiles.req_different_branching(self)\n        return {**input_files(self), "index": index}',
             ),
         ),
         remark="what is required is in the recipe, not how it is said",

@@ -29,7 +29,7 @@ from tests.integration.victim import Orders, Victim, all_tasks, last_tasks, prep
 pytestmark = pytest.mark.integration
 
 KILLS = 100
-IN_A_ROW = 14
+IN_A_ROW = 16
 """Kills after which a run may go on to its end."""
 HANGS = 300.0
 """Seconds without a word after which a run counts as hanging; a lock that is not seen to be stale is waited for."""
@@ -175,16 +175,16 @@ def run_and_kill(orders: Orders, choice: random.Random) -> Victim:
     """
     how = choice.choice(("time", "line", "operation"))
     if how == "operation":
-        victim = Victim.start(replace(orders, fatal_operation=choice.randint(1, 150)))
+        victim = Victim.start(replace(orders, fatal_operation=choice.randint(1, 100)))
         victim.process.join()
         return victim
     victim = Victim.start(orders)
     if how == "line":
-        branches, delay = choice.randint(1, 8), choice.uniform(0.0, 0.03)
+        branches, delay = choice.randint(1, 6), choice.uniform(0.0, 0.03)
         while len(victim.done()) < branches and victim.read(HANGS):
             pass
     else:
-        delay = math.exp(choice.uniform(math.log(0.03), math.log(2.5)))
+        delay = math.exp(choice.uniform(math.log(0.03), math.log(1.5)))
     deadline = time.monotonic() + delay
     while (left := deadline - time.monotonic()) > 0 and victim.process.is_alive():
         victim.read(left)
