@@ -49,7 +49,8 @@ NO_CHANGE = (
             replace(
                 f"{TASKS}/select_events.py",
                 'return {**input_files(self), "index": IndexFiles.req_different_branching(self)}',
-                'index = IndexFiles.req_different_branching(self)\n        return {**input_files(self), "index": index}',
+                "files = input_files(self)\n"
+                '        return {**files, "index": IndexFiles.req_different_branching(self)}',
             ),
         ),
         remark="what is required is in the recipe, not how it is said",
