@@ -111,8 +111,13 @@ class VariablesTask(TemplatesTask):
         """Names of the variables whose histograms are read: the chosen ones."""
         return [v.name for v in self.chosen_variables()]
 
-    def observe(self, templates: Templates, variables: Sequence[str]) -> Observation:
-        """What is compared with the prediction."""
+    def observe(self, templates: Templates, variables: Sequence[str] | None = None) -> Observation:
+        """What is compared with the prediction.
+
+        Args:
+            templates: the templates.
+            variables: names of the variables; ``None`` for all that are chosen.
+        """
         from analysis.stats.observation import observe
 
-        return observe(MODEL, templates, variables)
+        return observe(MODEL, templates, self.template_names() if variables is None else variables)
