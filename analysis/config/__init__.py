@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.config.campaigns import BUILTIN, get_campaign
 from analysis.config.errors import ConfigurationError, check_known
 from analysis.config.model import MODEL
-from analysis.config.processes import PROCESSES, process
+from analysis.config.processes import PROCESSES, process, processes_of
 from analysis.config.selection import REGIONS, SELECTION
 from analysis.config.shifts import NOMINAL, SHIFTS, histogram_shifts, kinematic_shifts
 from analysis.config.variables import FEATURES, OBSERVABLES, VARIABLES
@@ -28,6 +28,7 @@ __all__ = [
     "kinematic_shifts",
     "parameter_values",
     "process",
+    "processes_of",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.config.types import Process
+from analysis.config.types import Campaign, Process
 from analysis.settings import untracked
 
 # fill colours: M. A. Petroff, "Accessible color sequences for data visualization", arXiv:2107.02270
@@ -24,3 +24,10 @@ _OTHER_COLOR = "#94a4a2"
 def process(name: str) -> Process:
     """Process of that name; one that the measurement does not know is drawn in grey under its own name."""
     return PROCESSES.get(name, Process(name, name.replace("_", " "), name, _OTHER_COLOR))
+
+
+@untracked
+def processes_of(campaign: Campaign) -> list[Process]:
+    """Processes of the measurement, then those of a campaign's data sets that the measurement does not know."""
+    names = dict.fromkeys(dataset.process for dataset in campaign.datasets.values())
+    return [*PROCESSES.values(), *(process(name) for name in names if name not in PROCESSES)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import law
 import luigi
 
-from analysis.config import MODEL, PROCESSES, VARIABLES, ConfigurationError
+from analysis.config import MODEL, VARIABLES, ConfigurationError, processes_of
 from analysis.settings import settings, untracked
 from analysis.tasks.fill_histograms import MergeHistograms
 from analysis.tasks.train_model import FoldsTask
@@ -50,7 +50,7 @@ class TemplatesTask(FoldsTask):
         """
         chosen = [VARIABLES[name] for name in (self.template_names() if variables is None else variables)]
         return {
-            **settings(PROCESSES.values(), "sample"),
+            **settings(processes_of(self.campaign_inst), "sample"),
             **settings(self.campaign_inst, "datasets"),
             **settings(self.campaign_inst.datasets.values(), "process", "shift", "is_data"),
             **settings(chosen, "region", *self.binning_fields()),

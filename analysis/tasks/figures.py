@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 
-from analysis.config import MODEL, PROCESSES, REGIONS, VARIABLES, check_known
+from analysis.config import MODEL, REGIONS, VARIABLES, check_known, processes_of
 from analysis.config.types import Campaign, Variable
 from analysis.engine.task import AnalysisTask
 from analysis.settings import settings, untracked
@@ -40,7 +40,7 @@ def figure_settings(
     """
     return {
         **settings(campaign, "energy", "generated", "label", "luminosity"),
-        **(settings(PROCESSES.values(), *processes) if processes else {}),
+        **(settings(processes_of(campaign), *processes) if processes else {}),
         **(settings(REGIONS.values(), "label") if regions else {}),
     }
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from analysis.config import MODEL, PROCESSES, VARIABLES
+from analysis.config import MODEL, VARIABLES, processes_of
 from analysis.settings import settings
 from analysis.tasks.build_model import BuildModel, TemplatesTask
 from analysis.tasks.figures import OBSERVATION_LABELS, FiguresTask, figure_settings
@@ -50,7 +50,7 @@ class PlotFit(PredictionTask, FiguresTask):
         fitted = [VARIABLES[region.variable] for region in MODEL.regions]
         return {
             **figure_settings(self.campaign_inst),
-            **settings(PROCESSES.values(), "label", "color", "sample"),
+            **settings(processes_of(self.campaign_inst), "label", "color", "sample"),
             **settings(MODEL, "regions"),
             **settings(MODEL.regions),
             **settings(fitted, "label", "region", "unit"),

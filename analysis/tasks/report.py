@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import law
 import luigi
 
-from analysis.config import MODEL, PROCESSES, SELECTION, SHIFTS, VARIABLES
+from analysis.config import MODEL, SELECTION, SHIFTS, VARIABLES, processes_of
 from analysis.engine import provenance
 from analysis.engine.manifest import Manifest
 from analysis.engine.snapshot import Snapshot
@@ -86,7 +86,7 @@ class Report(TemplatesTask):
             **self.prediction_settings(),
             **figure_settings(self.campaign_inst),
             **settings(self.campaign_inst, "machine_learning", "muons_usable"),
-            **settings(PROCESSES.values(), "label", "sample"),
+            **settings(processes_of(self.campaign_inst), "label", "sample"),
             **settings(SELECTION, "label"),
             **settings(SHIFTS.values(), "kind", "label"),
             **settings(VARIABLES.values(), "region"),

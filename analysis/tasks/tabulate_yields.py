@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import law
 
-from analysis.config import MODEL, PROCESSES, REGIONS
+from analysis.config import MODEL, REGIONS, processes_of
 from analysis.settings import settings
 from analysis.tasks.figures import OBSERVATION_LABELS
 from analysis.tasks.plot_fit import PredictionTask
@@ -39,7 +39,7 @@ class TabulateYields(PredictionTask):
         return {
             **self.prediction_settings(),
             **settings(REGIONS.values(), "label"),
-            **settings(PROCESSES.values(), "label", "sample"),
+            **settings(processes_of(self.campaign_inst), "label", "sample"),
         }
 
     def tables(self) -> dict[str, Table]:

@@ -88,7 +88,8 @@ def test_two_runs_of_the_demo_make_what_one_makes(law: Law, demo_store: Path, tm
     check_done_once(law.store, [path.read_text() for path in said])
 
     made, expected = manifests(law.store), manifests(demo_store)
-    assert made.keys() == expected.keys()
+    assert made.keys() <= expected.keys()  # other tests run other tasks in that store
+    assert "v1/demo/Report#None" in made
     for key, manifest in made.items():
         assert manifest.recipe == expected[key].recipe
         assert manifest.accounting == expected[key].accounting
