@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from analysis.engine import lock
+from analysis.engine.lock import Lock
 from analysis.engine.manifest import FOLDER
+from analysis.engine.process import identity, is_running
 
 SILENCE = 86400.0
 """Age [s] at which a file of a process that cannot be looked up, e.g. on another machine, counts as left over."""
@@ -46,9 +47,9 @@ def live_lock(path: Path) -> str | None:
     Raises:
         OSError: if it cannot be read.
     """
-    holder, here = lock.Lock(path).holder(), lock.identity()
+    holder, here = Lock(path).holder(), identity()
     if holder and (holder.host, holder.boot, holder.namespace) == (here.host, here.boot, here.namespace):
-        return str(holder) if lock.is_running(holder.pid, holder.start) else None
+        return str(holder) if is_running(holder.pid, holder.start) else None
     return (str(holder) if holder else "a process that is not known") if _is_young(path) else None
 
 
@@ -57,7 +58,7 @@ def is_live_part(path: Path) -> bool:
     host = socket.gethostname()
     name, _, process = path.name.removesuffix(".part").rpartition("-")
     if name.endswith(f".{host}") and process.isdigit():
-        return int(process) != os.getpid() and lock.is_running(int(process))
+        return int(process) != os.getpid() and is_running(int(process))
     return _is_young(path)
 
 

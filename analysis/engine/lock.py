@@ -14,19 +14,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import functools
 import json
 import logging
 import os
 import re
 import secrets
-import socket
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from analysis.engine.process import Process, identity, is_running
 
 HEARTBEAT = 30.0
 """Seconds between two touches of a lock that is held."""
@@ -42,24 +42,14 @@ _logger = logging.getLogger("analysis.engine")
 
 
 @dataclasses.dataclass(frozen=True)
-class Holder:
+class Holder(Process):
     """Who holds a lock, as the lock file says it.
 
     Attributes:
-        host: name of the machine.
-        pid: process id, in its namespace.
-        start: when the process started, in clock ticks since boot; tells it from a later one with the same id.
-        boot: id of the machine's boot.
-        namespace: the namespace of process ids; two containers on one machine have two.
         since: when the lock was taken, by the clock of the holder; for people only.
         token: random; no two locks have the same.
     """
 
-    host: str
-    pid: int
-    start: int | None
-    boot: str | None
-    namespace: str | None
     since: str
     token: str
 
@@ -182,7 +172,7 @@ class Lock:
 
     def _claim(self) -> bool:
         token, now = secrets.token_hex(8), datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
-        content = dataclasses.replace(identity(), since=now, token=token)
+        content = Holder(**dataclasses.asdict(identity()), since=now, token=token)
         claim = self._beside(token, "claim")
         self._token, self._owner = token, os.getpid()
         try:
@@ -311,41 +301,6 @@ os.register_at_fork(
     after_in_parent=_heart.after_fork_in_parent,
     after_in_child=_heart.after_fork_in_child,
 )
-
-
-@functools.cache
-def identity() -> Holder:
-    """This process."""
-    boot = namespace = None
-    with contextlib.suppress(OSError):  # not Linux
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    state = _process(os.getpid())
-    return Holder(socket.gethostname(), os.getpid(), state[1] if state else None, boot, namespace, "", "")
-
-
-def _process(pid: int) -> tuple[bool, int] | None:
-    """Whether a process has ended, and when it started; ``None`` if it is not to be seen.
-
-    Fields 3 (state), 20 (threads) and 22 (start) of its ``stat``, see proc(5); field 2, in brackets, may contain any.
-    A zombie was killed, and its parent has not noticed yet; its other threads may still be at work.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return fields[0] in {b"Z", b"X"} and int(fields[17]) <= 1, int(fields[19])
-
-
-def is_running(pid: int, start: int | None = None) -> bool:
-    """Whether a process of this machine runs, and is the one that started at that time, if it is known."""
-    try:
-        with contextlib.suppress(PermissionError):  # of another user
-            os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    found = _process(pid)
-    return found is None or (not found[0] and start in {None, found[1]})
 
 
 def _look(path: Path) -> _Seen | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import law
 import pytest
 
+from tests.engine.lock_holders import Process
 from tests.engine.toy_chain import WORLD, World, forget
 
 
@@ -44,3 +45,13 @@ def world(store: Path, stale: Callable[..., None], tmp_path: Path, monkeypatch: 
     yield WORLD
     WORLD.reset()
     forget()
+
+
+@pytest.fixture
+def started() -> Iterator[list[Process]]:
+    """Processes of a test; none outlives it."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()

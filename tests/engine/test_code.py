@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import ast
-import importlib
-import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -16,120 +12,10 @@ import pytest
 
 import analysis.tasks
 from analysis.engine import code
-from analysis.engine.code import Code, CodeError, closure, module_digest
-from analysis.engine.modules import digest_of
-from analysis.engine.syntax import Canonical
+from analysis.engine.code import CodeError, closure, module_digest
+from tests.engine.toy_project import Toy, digest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NUMBERS = itertools.count()
-
-FILES = {
-    "__init__.py": '"""Toy."""\n__version__ = "1"\n',
-    "physics/__init__.py": '"""Names."""\nfrom .mass import mass\nfrom .unused import unused\n__all__ = ["mass"]\n',
-    "physics/mass.py": (
-        '"""Masses."""\nfrom __future__ import annotations\n'
-        "from typing import TYPE_CHECKING\n"
-        "from TOY.physics.constants import SCALE\n"
-        "if TYPE_CHECKING:\n    from TOY.physics.types import Array\n"
-        "def mass(x: Array) -> Array:\n"
-        '    """Mass."""\n'
-        "    import numpy as np\n"
-        "    from . import deep\n"
-        "    y = x * SCALE  # comment\n"
-        "    return np.sqrt(y) + deep.offset()\n"
-    ),
-    "physics/mass.json": "[1]",
-    "physics/constants.py": "SCALE = 2\n",
-    "physics/deep.py": "import TOY.physics.mass\nimport yaml\ndef offset():\n    return 1\n",
-    "physics/types.py": "Array = list\n",
-    "physics/unused.py": "def unused():\n    return 0\n",
-    "physics/registry.py": "__plumbing__ = True\nfrom TOY.physics import unused\n",
-    "config.py": "from TOY.physics import unused\nVALUE = 1\n",
-    "tasks/__init__.py": "from TOY.tasks.stage import Stage\n",
-    "tasks/base.py": (
-        "import luigi\n"
-        "from TOY.config import VALUE\n"
-        "from TOY.engine import work\n"
-        "from analysis.engine.commit import committed as engine_decorator\n"
-        "LIMIT = 3\n"
-        "class Base(luigi.Task):\n"
-        "    size = luigi.IntParameter(default=1)\n"
-        "    factor = 2\n"
-        "    def helper(self):\n        return work(LIMIT) * VALUE * self.size * self.factor\n"
-        "    def title(self):\n        return 'Base'\n"
-        "    def unreached(self):\n        return 0\n"
-    ),
-    "tasks/source.py": (
-        "import json\n"
-        "from TOY.tasks.base import Base\n"
-        "class Source(Base):\n"
-        "    def run(self):\n        pass\n"
-        "    def result(self):\n        return self._parse()\n"
-        "    def _parse(self):\n        return json.loads('1')\n"
-        "    def other(self):\n        return 2\n"
-    ),
-    "tasks/stage.py": (
-        "import luigi\n"
-        "import requests\n"
-        "from typing import NamedTuple\n"
-        "from TOY.tasks.base import Base\n"
-        "from TOY.tasks.source import Source\n"
-        "from TOY.physics import registry\n"
-        "class Row(NamedTuple):\n    x: int\n"
-        "TABLE = {}\n"
-        "def fill(a):\n    return Row(a), TABLE\n"
-        "def far():\n    return 5\n"
-        "class Stage(Base):\n"
-        "    def requires(self):\n        return Source.req(self)\n"
-        "    def output(self):\n        return far()\n"
-        "    def run(self):\n"
-        '        """Run."""\n'
-        "        from TOY.physics import mass\n"
-        "        fill(mass(self.requires().result()) + self.helper())\n"
-    ),
-    "engine.py": "def work(f):\n    return f\n",
-}
-
-
-class Toy:
-    """A project in a directory, that can be edited."""
-
-    def __init__(self, folder: Path) -> None:
-        self.name = f"toy{next(NUMBERS)}"
-        self.folder = folder / self.name
-        for file, text in FILES.items():
-            self.write(file, text)
-
-    def write(self, file: str, text: str) -> None:
-        path = self.folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("TOY", self.name))
-
-    def edit(self, file: str, old: str, new: str) -> None:
-        text = (self.folder / file).read_text()
-        old, new = old.replace("TOY", self.name), new.replace("TOY", self.name)
-        assert text.count(old) == 1, (old, text)
-        (self.folder / file).write_text(text.replace(old, new))
-
-    def code(self, name: str = "Stage", modules: tuple[str, ...] = ()) -> Code:
-        """Units without the name of the project, read and imported anew."""
-        code.forget()
-        for loaded in [m for m in sys.modules if m.partition(".")[0] == self.name]:
-            del sys.modules[loaded]
-        importlib.invalidate_caches()
-        stage = importlib.import_module(f"{self.name}.tasks.{name.lower()}")
-        plumbing = (f"{self.name}.engine", f"{self.name}.tasks")
-        found = closure(
-            getattr(stage, name), [f"{self.name}.{m}" for m in modules], plumbing, settings=(f"{self.name}.config",)
-        )
-        return Code({unit.removeprefix(f"{self.name}."): d for unit, d in found.units.items()}, found.packages)
-
-    def changes(self, file: str, old: str, new: str, name: str = "Stage") -> set[str]:
-        """Units that an edit changes, adds or removes."""
-        before = self.code(name).units
-        self.edit(file, old, new)
-        after = self.code(name).units
-        return {unit for unit in before.keys() | after.keys() if before.get(unit) != after.get(unit)}
 
 
 @pytest.fixture
@@ -138,10 +24,6 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield Toy(tmp_path)
     code.forget()
-
-
-def digest(text: str) -> str:
-    return digest_of(Canonical([ast.parse(text)]).text)
 
 
 def test_closure_has_physics_whole_and_of_tasks_what_run_reaches(toy: Toy) -> None:
@@ -349,91 +231,6 @@ def test_files_are_read_once_per_process(toy: Toy) -> None:
     assert module_digest(f"{toy.name}.physics.constants") == digest("SCALE = 2")
     code.forget()
     assert module_digest(f"{toy.name}.physics.constants") == digest("SCALE = 3")
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("f(1, 2)", "f((1, 2))"),
-        ("x = 1", "x = True"),
-        ("x = 'None'", "x = None"),
-        ("[a, [b]]", "[[a], b]"),
-        ("{**a}", "{None: a}"),
-        ("if a:\n f()\ng()", "if a:\n f()\n g()"),
-        ("f'{x}'", "f'{x!s}'"),
-        ("f'{x}'", "'{x}'"),
-        ("f'{x:1}'", "f'{x:2}'"),
-        ("class A:\n x: int", "class A:\n x: str"),
-        ("def f(x=1): pass", "def f(*, x=1): pass"),
-        ("a.b", "b.a"),
-        ("a - b - c", "a - (b - c)"),
-        ("from a import b", "from .a import b"),
-    ],
-)
-def test_canonical_text_tells_code_apart(one: str, other: str) -> None:
-    assert digest(one) != digest(other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("f'a' 'b' f'{x}'", "f'ab{x}'"),
-        ("x = u'a'", 'x = "a"'),
-        ("def f():\n 'doc'", "def f():\n pass"),
-        ("def f():\n ...", "def f():\n pass"),
-        ("if TYPE_CHECKING:\n import a\nelse:\n import b", "import b"),
-        ("import typing\nif typing.TYPE_CHECKING:\n import a", "import typing"),
-        ("x: int = 1", "x = 1"),
-        ("def f(a: int, *b: str, c: int = 1) -> None: g()", "def f(a, *b, c=1): g()"),
-        ("x = 1_000", "x = 1000"),
-    ],
-)
-def test_canonical_text_has_one_form(one: str, other: str) -> None:
-    assert digest(one) == digest(other)
-
-
-def test_long_sum_is_read() -> None:
-    assert digest(" + ".join(["x"] * 500)) != digest(" + ".join(["x"] * 501))
-
-
-def test_digest_is_the_same_on_every_python() -> None:
-    text = r"""
-def f(x, *y, z=1.5e3, **w):
-    a = f"{x!r:>{z}} {{}} {y=}" "tail" f"{x:%H:%M}"
-    match x:
-        case {"a": [1, *_], **rest} | None:
-            return {**w, -1: "\U0001fae8é"}, b"\xff", 1j, ...
-    with open(a) as b, c: yield lambda q: [i for i in x if i > 0][1:2, ...]
-"""
-    assert digest(text) == "6ebb611e5ba38385"
-
-
-REPORT = """
-import sys, json
-from analysis.engine.modules import load_module
-print(json.dumps({name: load_module(name).digest for name in sys.argv[1:]}))
-"""
-
-
-def test_digests_of_the_project_agree_among_interpreters() -> None:
-    names = [
-        ".".join(f.relative_to(REPOSITORY).with_suffix("").parts)
-        for f in sorted((REPOSITORY / "analysis").rglob("*.py"))
-        if f.name != "__init__.py" and "engine" not in f.parts
-    ]
-    own = {name: module_digest(name) for name in names}
-    assert len(own) > 50
-    for seed, python in enumerate([sys.executable, *interpreters()]):
-        environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(REPOSITORY)}
-        done = subprocess.run(
-            [python, "-c", REPORT, *names], capture_output=True, text=True, check=True, env=environment
-        )
-        assert json.loads(done.stdout) == own, python
-
-
-def interpreters() -> list[str]:
-    found = [shutil.which(f"python3.{minor}") for minor in (11, 12, 13)]
-    return [p for p in found if p and not subprocess.run([p, "-c", ""], capture_output=True, check=False).returncode]
 
 
 def test_closure_depends_neither_on_the_hash_seed_nor_on_the_place(tmp_path: Path) -> None:
