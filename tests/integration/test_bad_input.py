@@ -148,11 +148,13 @@ def test_campaign_without_the_signal_cannot_be_fitted(
 def test_killed_run_goes_on_where_it_was(law: Law, small_files: dict[str, list[str]], tmp_path: Path) -> None:
     campaign = write_campaign(tmp_path / "c.yaml", small_files, machine_learning=False)
     run = ("MergeHistograms", "--campaign", campaign, "--dataset", "ttbar")
-    process = subprocess.Popen(law.command(*run), env=law.environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        law.command(*run), env=law.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("SelectEvents ttbar branch 1: done"):
-            os.kill(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)  # with the helper that law would leave behind
             break
     process.wait()
     process.stderr.close()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,9 @@ def test_branch_of_a_paused_run_is_waited_for(
     command = script(STOPS, ".cutflow_1.json.", *law.command(*arguments)[3:])
     first_said = tmp_path / "first.txt"
     with first_said.open("w") as stderr:
-        first = subprocess.Popen(command, env=law.environment(), stdout=subprocess.DEVNULL, stderr=stderr)
+        first = subprocess.Popen(
+            command, env=law.environment(), stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+        )
     _, status = os.waitpid(first.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status), first_said.read_text()
     second = subprocess.Popen(
@@ -161,6 +164,8 @@ def test_branch_of_a_paused_run_is_waited_for(
     said += second.communicate()[1]
     assert second.returncode == 0, said
     assert first.wait() == (0 if end is signal.SIGCONT else -signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(first.pid, signal.SIGKILL)  # a helper of law outlives its killed parent
     if end is signal.SIGCONT:
         assert done(said) == ["SelectEvents ttbar branch 2"]
         check_done_once(law.store, [first_said.read_text(), said])
