@@ -85,7 +85,7 @@ class Commit:
         return [name for name in parsed if name is not None]
 
     @functools.cached_property
-    def _now(self) -> Snapshot:
+    def _fresh(self) -> Snapshot:
         """The store as it is now; looked at only if there is a manifest that may be of today's recipe."""
         return self.snapshot.renewed(self._task, self._names)
 
@@ -93,15 +93,15 @@ class Commit:
         """Whether another process made the outputs since this one looked."""
         if all(name.recipe != self._digest for name in self._names):
             return False
-        found = self._now.record(self._task)
+        found = self._fresh.record(self._task)
         return found is not None and found.recipe == self._digest
 
     def adoptable(self) -> Manifest | None:
         """The present manifest, if nothing but recipes of requirements changed, and their files are the same."""
         if all(name.recipe.own != self._digest.own for name in self._names):
             return None
-        name = self._now.record(self._task)
-        manifest = self._now.manifest(self._task) if name and name.recipe.own == self._digest.own else None
+        name = self._fresh.record(self._task)
+        manifest = self._fresh.manifest(self._task) if name and name.recipe.own == self._digest.own else None
         if manifest is None:
             return None
         inputs = self.snapshot.inputs(self._task)

@@ -47,6 +47,7 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._made: dict[int, AnalysisTask] = {}
+        self._maker: AnalysisWorkflow | None = None
         super().__init__(*args, **kwargs)
 
     def check(self) -> None:
@@ -106,8 +107,12 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow):  # type: ignore[misc]
             return cast("AnalysisTask", self.as_branch(branch))
         # law finds out anew for each branch which parameters to hand over, which takes longer than all the rest
         task = type(self)(**{**next(iter(self._made.values())).param_kwargs, "branch": branch})
-        task._workflow_task = self
+        task._maker = self
         return task
+
+    def as_workflow(self, **kwargs: Any) -> Any:
+        """The workflow that a branch belongs to: the one that made it, if one did."""
+        return self._maker or super().as_workflow(**kwargs)
 
     def get_branch_tasks(self, **kwargs: Any) -> dict[int, AnalysisTask]:
         """All branches by number."""
