@@ -46,6 +46,12 @@ class Entry(NamedTuple):
         """When the manifest was written; later than the outputs if they were adopted."""
         return self.manifest.adopted[-1].when if self.manifest and self.manifest.adopted else self.finished
 
+    @property
+    def withdrawn(self) -> str:
+        """When it was replaced, to the microsecond; empty if it was not."""
+        folder, name = self.path.rsplit("/", 2)[-2:]
+        return name.split(".")[1] if folder == HISTORY else ""
+
     def to_json(self) -> dict[str, Any]:
         """For machines."""
         found = {
@@ -77,7 +83,7 @@ def read_history(task: AnalysisTask) -> list[Entry]:
         OSError: if the store cannot be read.
     """
     entries = sorted(_entries(task), key=lambda entry: (entry.name.branch or 0, entry.path))
-    return sorted(entries, key=lambda entry: (entry.written, entry.state != REPLACED), reverse=True)
+    return sorted(entries, key=lambda entry: (entry.written, entry.state != REPLACED, entry.withdrawn), reverse=True)
 
 
 def _entries(task: AnalysisTask) -> Iterator[Entry]:

@@ -71,6 +71,16 @@ def test_newest_first(store: Path) -> None:
     assert found == [(1, "2026-01-03"), (0, "2026-01-02"), (2, "2026-01-01"), (1, "")]
 
 
+def test_replaced_in_the_same_second(store: Path) -> None:
+    """The outputs are those of one moment: what was replaced last comes first, whatever the recipes are called."""
+    first = next((store / "v1/Toy/history").iterdir())
+    branch, when, own, rest = first.name.split(".", 3)
+    for year, name in (("2090", "0" * 10), ("2091", "f" * 10), ("2092", "5" * 10)):
+        shutil.copy(first, first.with_name(f"{branch}.{year}{when[4:]}.{name}.{rest}"))
+    found = [str(entry.name.recipe)[:1] for entry in read_history(Toy(branch=1)) if entry.state == "replaced"]
+    assert found == ["5", "f", "0", own[0]]
+
+
 def test_the_second_manifest_of_a_branch_does_not_count(store: Path) -> None:
     replaced = next((store / "v1/Toy/history").iterdir())
     branch, _, rest = replaced.name.partition(".")
