@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import luigi
 
 from analysis.engine import session, slots
+from analysis.engine.backends.settings import batch_settings
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def run_chain(task: AnalysisTask, workers: int) -> None:
             error that the user can mend.
     """
     _failures.clear()
-    slots.configure(workers)
+    processes = workers if task.workflow == "local" else max(workers, batch_settings().parallel_workflows)
+    slots.configure(workers, processes)
     with session.scheduling():
-        luigi.build([task], workers=workers, local_scheduler=True, no_lock=True, log_level="WARNING")
+        luigi.build([task], workers=processes, local_scheduler=True, no_lock=True, log_level="WARNING")
     if task.complete():
         return
     cause = _failures[0] if _failures else None

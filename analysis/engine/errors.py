@@ -52,3 +52,11 @@ class BranchesError(AnalysisError):
 
 class ExpensiveRunError(AnalysisError):
     """A run would redo more than is allowed without being asked."""
+
+
+class TransientError(AnalysisError):
+    """Something outside failed that may work the next time: in a batch job, the branch is tried again."""
+
+
+class MismatchError(AnalysisError):
+    """Code, settings or packages of a batch job are not those of the run that submitted it."""

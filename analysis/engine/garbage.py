@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 from luigi.parameter import ParameterException
 from luigi.task_register import Register, TaskClassNotFoundException
 
+from analysis.engine.backends import joblogs
 from analysis.engine.errors import ManifestError
 from analysis.engine.history import manifest_name
 from analysis.engine.leftovers import is_live_part, is_lock, is_part, live_lock
@@ -158,6 +159,12 @@ class _Judge:
                     yield self._garbage(folder, file, "branch does not exist any more")
                 elif name.branch in owned.stale_branches:
                     yield Garbage(file, folder.relative, "stale", True, name.branch)
+            elif is_within(file, folder, joblogs.FOLDER):
+                attempt = joblogs.Attempt.parse(file.path.name)
+                if attempt is None:
+                    yield self._garbage(folder, file, "no log of a job")
+                elif attempt.branch not in owned.branches:
+                    yield self._garbage(folder, file, "branch does not exist any more")
             elif file.relative in owned.stale_outputs:
                 yield Garbage(file, folder.relative, "stale", True, owned.stale_outputs[file.relative])
             else:

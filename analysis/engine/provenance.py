@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 import resource
 import socket
@@ -18,13 +19,30 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 @functools.cache
 def here() -> dict[str, Any]:
-    """Host, backend, batch job, and the state of the code."""
+    """Host, backend, batch job, and the state of the code: in a job, that of the submitting side."""
     return {
         "host": socket.gethostname(),
-        "backend": "local",
-        "job": None,
+        "backend": os.environ.get("ANALYSIS_JOB_BACKEND") or "local",
+        "job": os.environ.get("ANALYSIS_JOB_ID") or None,
         "git_commit": git_commit(),
         "git_dirty": git_dirty(),
+    }
+
+
+def remember_job(job: str, backend: str, commit: str, dirty: bool) -> None:
+    """Let this process, and those it starts, say that they are a batch job.
+
+    Args:
+        job: id of the job.
+        backend: batch system.
+        commit: of the submitting side; a job may have no repository.
+        dirty: whether files differed from the commit.
+    """
+    os.environ |= {
+        "ANALYSIS_JOB_ID": job,
+        "ANALYSIS_JOB_BACKEND": backend,
+        "ANALYSIS_JOB_COMMIT": commit,
+        "ANALYSIS_JOB_DIRTY": "1" if dirty else "0",
     }
 
 
@@ -45,13 +63,14 @@ def version(distribution: str) -> str:
 @functools.cache
 def git_commit() -> str:
     """Commit of the repository; ``"unknown"`` outside a repository."""
-    return _git("rev-parse", "--short=12", "HEAD") or "unknown"
+    return os.environ.get("ANALYSIS_JOB_COMMIT") or _git("rev-parse", "--short=12", "HEAD") or "unknown"
 
 
 @functools.cache
 def git_dirty() -> bool:
     """Whether files of the repository differ from the commit."""
-    return bool(_git("status", "--porcelain", "--untracked-files=no"))
+    dirty = os.environ.get("ANALYSIS_JOB_DIRTY")
+    return dirty == "1" if dirty else bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 
 def _git(*arguments: str) -> str:

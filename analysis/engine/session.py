@@ -11,6 +11,8 @@ import luigi
 from luigi.cmdline_parser import CmdlineParser
 
 from analysis.engine import plan, policy, progress, slots
+from analysis.engine.backends.jobenv import job_files
+from analysis.engine.backends.settings import batch_settings
 from analysis.engine.errors import ExpensiveRunError
 from analysis.engine.recipes import required_tasks
 from analysis.engine.snapshot import Snapshot
@@ -67,14 +69,35 @@ def remember_root(task: AnalysisTask) -> None:
         task.check()
         _snapshot = Snapshot()
         allow(plan.make_plan(task, _snapshot, stale_only=True), yes=task.yes)
-        workers = int(luigi.interface.core().workers)
-        if workers > 1 and _snapshot.needs_run(task):
+        workers, processes = _processes(task)
+        if processes > 1 and _snapshot.needs_run(task):
             _snapshot.recipes.digest(task)  # once, and not in each of the processes that are forked from this one
     except BaseException:
         _root = _snapshot = None
         raise
-    slots.configure(workers)
-    progress.start()
+    slots.configure(workers, processes)
+    if task.workflow == "local":  # jobs have a line of their own
+        progress.start()
+
+
+def _processes(task: AnalysisTask) -> tuple[int, int]:
+    """How many tasks compute here at once, and how many processes luigi forks: one per workflow that waits for jobs."""
+    workers = int(luigi.interface.core().workers)
+    if task.workflow == "local":
+        return workers, workers
+    job_files()  # now, while they are what this process has read
+    if workers > 1:
+        return workers, workers
+    processes = batch_settings().parallel_workflows
+    # read by luigi when this task has been made; --workers on the command line comes first
+    luigi.configuration.get_config().set("core", "workers", str(processes))
+    return workers, processes
+
+
+def has_no_root() -> None:
+    """Say that this process runs branches for another one: nobody asked for a task here, whatever is made first."""
+    global _is_decided  # noqa: PLW0603
+    _is_decided = True
 
 
 def allow(rows: list[plan.PlanRow], yes: bool) -> None:

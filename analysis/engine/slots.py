@@ -79,18 +79,19 @@ _held: set[Slot] = set()
 _pool = _Pool(os.getpid(), 1, None)
 
 
-def configure(workers: int) -> None:
+def configure(workers: int, processes: int = 1) -> None:
     """Set how many slots there are; called once, in the main process, before luigi forks.
 
     Args:
         workers: number of slots; for 1 and below see the module.
+        processes: how many processes luigi forks, if these are more: those that wait for batch jobs need no slot.
 
     Raises:
         OSError: if the temporary folder cannot be made.
     """
     global _pool  # noqa: PLW0603
     close()
-    folder = Path(tempfile.mkdtemp(prefix="analysis-slots-")) if workers > 1 else None
+    folder = Path(tempfile.mkdtemp(prefix="analysis-slots-")) if max(workers, processes) > 1 else None
     _pool = _Pool(os.getpid(), max(workers, 1), folder)
 
 

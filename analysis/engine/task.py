@@ -14,6 +14,7 @@ import law
 import luigi
 
 from analysis.engine import chain, log, progress, scheduler, session
+from analysis.engine.backends.options import BatchTask
 from analysis.engine.commit import Commit, committed
 from analysis.engine.errors import ParameterError
 from analysis.engine.files import LocalFiles
@@ -30,7 +31,7 @@ _PLUMBING = ("requires", "workflow_requires", "output", "create_branch_map", "st
 """What these methods read of the configuration shows in branches, paths and requirements."""
 
 
-class AnalysisTask(QuestionsTask):
+class AnalysisTask(QuestionsTask, BatchTask):
     """A task whose outputs are committed: they exist whole, with a manifest, or the task is not complete.
 
     A subclass declares parameters, ``requires()``, ``output()`` and ``run()``, and in ``configuration()`` the settings

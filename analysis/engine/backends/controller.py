@@ -1,0 +1,261 @@
+"""The jobs of a workflow: submitted, watched, tried again, until each branch is complete or has failed for good.
+
+Nothing is known here that is not in the ledger, the store or the queue: a controller can be killed at any moment, and
+the next one goes on, or two of them work side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.engine import session
+from analysis.engine.backends import registry
+from analysis.engine.backends.base import SchedulerDownError
+from analysis.engine.backends.collect import Collector
+from analysis.engine.backends.ledger import Attempt, Job, Ledger
+from analysis.engine.backends.messages import AbortedError
+from analysis.engine.backends.settings import batch_settings, jobs_folder
+from analysis.engine.backends.stages import View, look
+from analysis.engine.backends.statusline import show_duration, status_line
+from analysis.engine.backends.submit import Submitter
+from analysis.engine.backends.summary import root_causes
+from analysis.engine.errors import BranchesError
+
+if TYPE_CHECKING:
+    from analysis.engine.workflow import AnalysisWorkflow
+
+LEDGER = "ledger.db"
+_TICK = 0.5
+_QUIET = 300.0
+"""Seconds after which a status line is printed though nothing changed."""
+_SHORTEST = 1.0
+_EAGER = 0.1
+"""A while after the last event, the next look follows after this part of that while: soon if much happens."""
+
+
+class JobsError(BranchesError):
+    """Jobs of a workflow failed."""
+
+
+class DetachedError(BranchesError):
+    """Jobs are in the queue, and nobody waits for them."""
+
+
+def run_jobs(workflow: AnalysisWorkflow) -> None:
+    """Run the branches of a workflow that are not complete as batch jobs.
+
+    Raises:
+        JobsError: naming the branches that failed.
+        BackendError: if jobs cannot be submitted.
+        DetachedError: if the workflow is not to wait for its jobs.
+    """
+    controller = Controller(workflow)
+    try:
+        controller.run()
+    finally:
+        controller.ledger.close()
+
+
+class Controller:
+    """Runs the jobs of one workflow.
+
+    Args:
+        workflow: the workflow.
+    """
+
+    def __init__(self, workflow: AnalysisWorkflow) -> None:
+        self.workflow, self.settings = workflow, batch_settings()
+        self.key = str(workflow.folder)
+        self.ledger = Ledger(jobs_folder() / LEDGER)
+        self._snapshot = session.snapshot_for(workflow)
+        self._collector = Collector(workflow, self.ledger, self.settings, self._snapshot)
+        self._submitter = Submitter(workflow, self.ledger, self.settings, self._snapshot)
+        self._wanted: dict[int, str] = {}
+        self._counts: Counter[str] | None = None
+        self._told = self._event = 0.0
+        self._is_proven = workflow.no_canary or workflow.no_poll
+        self._started, self._parent = time.time(), os.getppid()
+        self._down: set[str] = set()
+
+    def run(self) -> None:
+        """Run all branches that are not complete."""
+        todo = [b for b in self.workflow.branch_tasks() if not self._snapshot.is_complete(b)]
+        self._wanted = {b.branch_number or 0: self._submitter.digest(b) for b in todo}
+        if not todo:
+            return
+        # the code is known to run if some of its outputs are there already
+        self._is_proven = self._is_proven or len(todo) < len(self.workflow.branch_numbers())
+        registry.backend(self.workflow.effective_workflow).check()
+        self._drop_unwanted()
+        self._started = self._event = time.time()
+        try:
+            self._loop()
+        except KeyboardInterrupt:
+            self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
+            raise
+        except AbortedError:
+            self.cancel_all()
+            raise
+        self._end()
+
+    def _loop(self) -> None:
+        while True:
+            self.workflow.handle_messages()
+            self._recover()
+            self._poll()
+            if self._collector.collect(self._wanted):
+                self._is_proven = self._is_proven or bool(self._collector.done)
+                self._event = time.time()
+            view = self._look()
+            self._tell(view)
+            ready = [] if self.workflow.is_paused else view.ready()
+            if ready and self._submitter.submit(ready, view.attempts, self._wanted):
+                self._event = time.time()
+            if view.is_over():
+                return
+            if self.workflow.no_poll and not self.ledger.pending(self.key):
+                msg = (
+                    f"{self._jobs_run_on()}, unwatched because of --no-poll: the same command without it waits for them"
+                )
+                raise DetachedError(msg)
+            self._wait()
+
+    def _interval(self) -> float:
+        soon = max(_SHORTEST, _EAGER * (time.time() - self._event))
+        return float(min(self.workflow.poll_interval, soon))
+
+    def _wait(self) -> None:
+        """Wait until it is time to ask the scheduler, or another run has asked; ends if the main process is gone."""
+        end, answers = time.time() + self._interval(), self._answers()
+        while (left := end - time.time()) > 0 and self._answers() == answers:
+            time.sleep(min(_TICK, left))
+            if os.getppid() != self._parent:
+                raise KeyboardInterrupt
+
+    def _answers(self) -> float:
+        return self.ledger.last_answer(self.workflow.effective_workflow).time
+
+    # what is in the queue
+
+    def _drop_unwanted(self) -> None:
+        """Remove jobs from the queue that nobody wants any more: of other code, or of branches that are done."""
+        jobs, unwanted = self.ledger.active_jobs(self.key), set()
+        for branch, attempts in self.ledger.attempts(self.key).items():
+            last = attempts[-1]
+            if last.result is None and self._is_unwanted(branch, last):
+                unwanted.add(last.job)
+        if unwanted:
+            self._cancel([jobs[number] for number in unwanted])
+            self._say(f"{len(unwanted)} jobs of other code or settings, or of complete branches, were removed")
+
+    def _is_unwanted(self, branch: int, attempt: Attempt) -> bool:
+        if branch in self._wanted:
+            return attempt.digest != self._wanted[branch]
+        known = branch in self.workflow.all_branch_numbers()
+        return not known or branch in self.workflow.branch_numbers()  # complete; others are somebody else's
+
+    def _cancel(self, jobs: Sequence[Job]) -> None:
+        for name in {job.backend for job in jobs}:
+            ids = [job.id for job in jobs if job.backend == name and job.id]
+            if ids:
+                registry.backend(name).cancel(ids)
+        self.ledger.cancelled([job.number for job in jobs])
+
+    def cancel_all(self) -> int:
+        """Remove all jobs of the workflow from the queue.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            BackendError: if a scheduler does not answer; then nothing has changed.
+        """
+        for pending in self.ledger.pending(self.key):
+            self._submitter.recover(pending)
+        jobs = list(self.ledger.active_jobs(self.key).values())
+        self._cancel(jobs)
+        return len(jobs)
+
+    def _recover(self) -> None:
+        """Find out what became of submissions whose caller was killed, or got no answer."""
+        for pending in self.ledger.pending(self.key):
+            try:
+                self._submitter.recover(pending)
+            except SchedulerDownError as error:
+                self._tell_down(pending.backend, str(error))
+
+    def _poll(self) -> None:
+        jobs = self.ledger.active_jobs(self.key).values()
+        for name in {job.backend for job in jobs}:
+            if self.ledger.claim_poll(name, 0.9 * self._interval()):
+                self._ask(name)
+            error = self.ledger.last_answer(name).error
+            if error:
+                self._tell_down(name, error)
+            elif name in self._down:
+                self._down.discard(name)
+                self._say(f"{name} answers again")
+
+    def _ask(self, name: str) -> None:
+        ids, interval = self.ledger.to_ask_for(name), self.workflow.poll_interval
+        try:
+            statuses = registry.backend(name).query(list(ids), min(ids.values())) if ids else {}
+        except SchedulerDownError as error:
+            self.ledger.answered(name, {}, interval, str(error))
+        else:
+            self.ledger.answered(name, statuses, interval)
+
+    def _look(self) -> View:
+        view = look(self._wanted, self._collector.done, self.ledger, self.key, self._started, self.settings)
+        self._is_proven = self._is_proven or view.has_patient_canary()
+        view.is_proven = self._is_proven
+        return view
+
+    # what people see
+
+    def _say(self, sentence: str) -> None:
+        print(f"{self.workflow.title()}: {sentence}", file=sys.stderr, flush=True)
+
+    def _tell_down(self, name: str, error: str) -> None:
+        if name not in self._down:
+            self._down.add(name)
+            self._say(f"{error}; nothing is concluded from that, jobs run on")
+
+    def _jobs_run_on(self) -> str:
+        jobs = [job for job in self.ledger.active_jobs(self.key).values() if job.id]
+        return f"{len(jobs)} jobs run on"
+
+    def _tell(self, view: View) -> None:
+        counts, now = Counter(view.stages.values()), time.time()
+        if counts == self._counts and now - self._told < _QUIET:
+            return
+        done = len(self._collector.done)
+        line = status_line(counts, self._counts, done / (now - self._started) if done else None, now)
+        self._counts, self._told = counts, now
+        self._say(line)
+        self.workflow.publish_jobs(self._message(line, view.reasons()), done, len(self._wanted))
+
+    def _message(self, line: str, reasons: Mapping[str, int]) -> str:
+        """For the scheduler's page."""
+        waits = [f"{number} x {reason}" for reason, number in reasons.items()]
+        return "\n".join([line, *waits[:5], f"logs: {self.workflow.folder / 'logs'}"])
+
+    def _end(self) -> None:
+        self._collector.rotate_logs()
+        missing = sorted(set(self._wanted) - self._collector.done)
+        if not missing:
+            self._submitter.clean()
+            return
+        failed = self._collector.failures(missing, self._started)
+        print(root_causes(self.workflow, failed, missing), file=sys.stderr, flush=True)
+        numbers = ", ".join(map(str, sorted(failed)[:10])) + (", ..." if len(failed) > 10 else "")
+        unsubmitted = len(missing) - len(failed)
+        rest = f"; {unsubmitted} were not submitted, since the first ones failed" if unsubmitted else ""
+        took = show_duration(time.time() - self._started)
+        msg = f"{len(failed)} of {len(self._wanted)} branches failed ({numbers}) after {took}{rest}"
+        raise JobsError(msg)

@@ -1,0 +1,139 @@
+"""The text by which jobs are handed to HTCondor: pure functions.
+
+HTCondor expands ``$(x)`` and functions such as ``$ENV(x)`` when it reads the text, and ``$$(x)`` when it has found a
+machine. Every dollar sign of ours is therefore written as a macro that expands to one.
+
+Source:
+    HTCondor Manual, "condor_submit" (htcondor-jdl), and the ClassAd attributes of CERN's batch service
+    (``JobFlavour``, ``MaxRuntime``), which other pools do not look at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from analysis.engine.backends.base import Submission, SubmissionError
+from analysis.engine.backends.htcondor_status import TOKEN
+from analysis.engine.backends.resources import Resources
+
+_ARGUMENT = re.compile(r"[\w:,.@%+=/-]+")
+_DOLLARS = re.compile(r"\$+")
+
+
+def description(
+    submission: Submission, *, queue_attribute: str, shared_filesystem: bool, extra: Mapping[str, str]
+) -> str:
+    """The submit description of one cluster, with a job per argument.
+
+    Args:
+        submission: what is submitted.
+        queue_attribute: job attribute that takes ``Resources.queue``.
+        shared_filesystem: whether jobs find the container image where it is here.
+        extra: further lines by name; those of the submission's resources come after them, and the last one counts.
+
+    Raises:
+        SubmissionError: if something of it cannot be said in this language.
+    """
+    folder = _path(submission.folder)
+    output = f"{folder}/{submission.output(0).name.replace('0', '$(Process)')}"
+    lines = {
+        "executable": _path(submission.script),
+        "arguments": '"$(argument)"',
+        "environment": environment(submission.environment),
+        "getenv": "False",
+        "initialdir": folder,
+        "output": output,
+        "error": output,
+        "log": f"{folder}/events.log",
+        "should_transfer_files": "YES",
+        "when_to_transfer_output": "ON_EXIT",
+        "transfer_input_files": _files(submission.inputs),
+        "transfer_output_files": '""',
+        "notification": "never",
+        "batch_name": _literal(_DOLLARS.sub("$", " ".join(submission.name.split()))),
+        f"My.{TOKEN}": _quoted(submission.token),
+        **_requests(submission.resources, queue_attribute, shared_filesystem),
+    }
+    for name, value in [*extra.items(), *submission.resources.extra.items()]:
+        _one_line(name + value)
+        lines[name] = value
+    text = "".join(f"{name} = {value}\n" for name, value in lines.items() if value)
+    return f"{text}queue argument from (\n{''.join(map(_item, submission.arguments))})\n"
+
+
+def environment(variables: Mapping[str, str]) -> str:
+    """Variables in the new syntax of HTCondor: ``"NAME=value 'OTHER=a value'"``.
+
+    Raises:
+        SubmissionError: if a value has a line break, or a text that HTCondor cannot be kept from expanding.
+    """
+    words = (_literal(f"{name}={value}").replace("'", "''").replace('"', '""') for name, value in variables.items())
+    return f'''"{" ".join(f"'{word}'" for word in words)}"'''
+
+
+def _requests(resources: Resources, queue_attribute: str, shared_filesystem: bool) -> dict[str, str]:
+    requests = {"request_cpus": str(resources.cores)}
+    if resources.memory:
+        requests["request_memory"] = str(-(-resources.memory // 2**20))  # MiB
+    if resources.disk:
+        requests["request_disk"] = str(-(-resources.disk // 2**10))  # KiB
+    if resources.gpus:
+        requests["request_gpus"] = str(resources.gpus)
+    if resources.runtime:
+        requests["allowed_execute_duration"] = requests["My.MaxRuntime"] = str(resources.runtime)
+    if resources.queue:
+        requests[f"My.{queue_attribute}"] = _quoted(resources.queue)
+    if resources.accounting_group:
+        requests["accounting_group"] = _literal(resources.accounting_group)
+    if resources.container:
+        requests |= {"universe": "container", "container_image": _literal(resources.container)}
+        if shared_filesystem or resources.container.startswith("/cvmfs/"):
+            requests["transfer_container"] = "False"
+    return requests
+
+
+def _item(argument: str) -> str:
+    if not _ARGUMENT.fullmatch(argument):
+        msg = f"HTCondor cannot be given the argument {argument!r}: only letters, digits and :,.@%+=/_- are safe."
+        raise SubmissionError(msg)
+    return f"{argument}\n"
+
+
+def _files(paths: Iterable[Path]) -> str:
+    texts = [_path(path) for path in paths]
+    for text in texts:
+        if "," in text:
+            msg = f"HTCondor cannot transfer {text}: its name has a comma, which separates names. Choose another one."
+            raise SubmissionError(msg)
+    return ", ".join(texts)
+
+
+def _path(path: Path) -> str:
+    text = str(path.absolute())
+    if "$$" in text:
+        msg = f"HTCondor cannot use {text}: '$$' in a path cannot be quoted. Choose another [batch] submit_dir."
+        raise SubmissionError(msg)
+    return _literal(text)
+
+
+def _literal(text: str) -> str:
+    """The text with dollar signs that stay; pairs must not stand as two single ones, which make a match-time macro."""
+    if "$(dollar)" in _one_line(text).lower():
+        msg = f"HTCondor would expand '$(DOLLAR)' in {text!r}, whatever one does: remove it."
+        raise SubmissionError(msg)
+    return _DOLLARS.sub(lambda m: "$$(DOLLARDOLLAR)" * (len(m[0]) // 2) + "$(DOLLAR)" * (len(m[0]) % 2), text)
+
+
+def _quoted(text: str) -> str:
+    """A text as a ClassAd string."""
+    inside = _literal(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{inside}"'
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or "\r" in text or "\0" in text:
+        msg = f"HTCondor cannot be given {text!r}: it has a line break."
+        raise SubmissionError(msg)
+    return text

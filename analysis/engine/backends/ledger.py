@@ -1,0 +1,468 @@
+"""The record of batch jobs on the submitting side, keyed by branch: what was asked for, before it was asked for.
+
+One SQLite file per ``LAW_HOME``, shared by all ``law run`` of it. A branch has at most one active attempt, which the
+database itself enforces; an attempt is written down before the scheduler is called. So a job is never doubled, by two
+runs or by one that was killed, and never lost.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.engine.backends.base import BackendError, FailureClass, JobState, JobStatus
+from analysis.engine.process import Process, identity, is_running
+
+_VERSION = 1
+_PATIENCE = 60.0
+_SCHEMA = """
+CREATE TABLE submissions (
+    token TEXT PRIMARY KEY,
+    backend TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    time REAL NOT NULL,
+    state TEXT NOT NULL, -- submitting, submitted
+    owner TEXT NOT NULL  -- the process that submits
+);
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    token TEXT NOT NULL REFERENCES submissions,
+    position INTEGER NOT NULL,
+    id TEXT,
+    resources TEXT NOT NULL,
+    status TEXT,         -- what the scheduler said last
+    seen REAL NOT NULL,  -- when it said something
+    is_over INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_of_submission ON jobs (token);
+CREATE INDEX jobs_to_ask_for ON jobs (is_over) WHERE is_over = 0;
+CREATE TABLE attempts (
+    number INTEGER PRIMARY KEY,
+    workflow TEXT NOT NULL,
+    branch INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    job INTEGER NOT NULL REFERENCES jobs,
+    result TEXT,         -- NULL as long as it is active
+    failure TEXT,
+    ended REAL
+);
+CREATE UNIQUE INDEX one_active_attempt ON attempts (workflow, branch) WHERE result IS NULL;
+CREATE INDEX attempts_of_branch ON attempts (workflow, branch);
+CREATE INDEX attempts_of_job ON attempts (job);
+CREATE TABLE polls (
+    backend TEXT PRIMARY KEY,
+    claimed REAL NOT NULL,   -- when somebody went to ask
+    answered REAL NOT NULL,  -- when there was an answer, or none in time
+    since REAL,              -- since when each question has been answered
+    error TEXT
+);
+"""
+
+DONE = "done"
+RETRY = "retry"
+FAILED = "failed"
+CANCELLED = "cancelled"
+"""Results of an attempt: the last two end a series of retries, of which the next run starts a new one."""
+
+
+class LedgerError(BackendError):
+    """The ledger cannot be used."""
+
+
+class Attempt(NamedTuple):
+    """One attempt at a branch.
+
+    Args:
+        branch: branch number.
+        digest: of its recipe, when it was submitted.
+        job: number of the job in the ledger.
+        result: ``None`` as long as it is active.
+        failure: why it failed.
+        ended: Unix time.
+    """
+
+    branch: int
+    digest: str
+    job: int
+    result: str | None
+    failure: FailureClass | None
+    ended: float | None
+
+
+class Result(NamedTuple):
+    """What became of an attempt: :data:`DONE`, :data:`RETRY`, :data:`FAILED` or :data:`CANCELLED`, and why."""
+
+    branch: int
+    job: int
+    result: str
+    failure: FailureClass | None = None
+
+
+class Job(NamedTuple):
+    """One job.
+
+    Args:
+        number: in the ledger.
+        token: of its submission.
+        position: its number in the submission.
+        id: as the scheduler calls it; ``None`` if that is not known (yet).
+        backend: name of the batch system.
+        folder: directory of the submission.
+        submitted: Unix time.
+        resources: memory [bytes] and run time [s] that were asked for, and others, by name.
+        status: what the scheduler said last; ``None`` if it never mentioned the job.
+        seen: Unix time of that.
+    """
+
+    number: int
+    token: str
+    position: int
+    id: str | None
+    backend: str
+    folder: Path
+    submitted: float
+    resources: dict[str, Any]
+    status: JobStatus | None
+    seen: float
+
+
+class Answer(NamedTuple):
+    """The last poll of a scheduler.
+
+    Args:
+        time: Unix time; zero if there was none.
+        since: Unix time since which each poll was answered; ``None`` if the last one was not.
+        error: why it was not.
+    """
+
+    time: float
+    since: float | None
+    error: str | None
+
+
+class Pending(NamedTuple):
+    """A submission of which it is not known whether the scheduler took it."""
+
+    token: str
+    backend: str
+    folder: Path
+    time: float
+    owner: Process
+
+    def is_under_way(self) -> bool:
+        """Whether the process that submits is still at it: not to be told for other machines, which get a minute."""
+        here = identity()
+        if self.owner == here:
+            return False
+        if (self.owner.host, self.owner.boot, self.owner.namespace) == (here.host, here.boot, here.namespace):
+            return is_running(self.owner.pid, self.owner.start)
+        return time.time() - self.time < _PATIENCE
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job to be.
+
+    Args:
+        branches: its branches, with the digests of their recipes.
+        resources: what it asks for, by name.
+    """
+
+    branches: Mapping[int, str]
+    resources: Mapping[str, Any]
+
+
+class Ledger:
+    """The ledger of a ``LAW_HOME``.
+
+    Args:
+        path: the file; it and its folder are made when needed.
+
+    Raises:
+        LedgerError: if it cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+            with self._transaction():
+                self._prepare()
+        except (sqlite3.Error, OSError) as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _prepare(self) -> None:
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            msg = (
+                f"the ledger {self.path} was written by another version of this project: finish its jobs with that "
+                "version, or set LAW_HOME to another place"
+            )
+            raise LedgerError(msg)
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                self._database.execute(statement)
+            self._database.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def _unusable(self, error: Exception) -> LedgerError:
+        return LedgerError(
+            f"the ledger of batch jobs {self.path} cannot be used ({error}): make it readable and writable, or move it "
+            "away; without it, jobs that are in the queue are not known, so remove them from the queue first"
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and nobody else writes meanwhile."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    # submissions
+
+    def reserve(self, token: str, backend: str, workflow: str, folder: Path, plans: Sequence[JobPlan]) -> list[JobPlan]:
+        """Write down jobs that are about to be submitted.
+
+        Args:
+            token: of the submission.
+            backend: name of the batch system.
+            workflow: key of the workflow.
+            folder: directory of the submission.
+            plans: the jobs.
+
+        Returns:
+            The jobs without the branches that have an active attempt already, in the order of their positions.
+        """
+        now = time.time()
+        with self._transaction() as database:
+            query = "SELECT branch FROM attempts WHERE workflow = ? AND result IS NULL"
+            active = {branch for (branch,) in database.execute(query, (workflow,))}
+            free = [
+                JobPlan({branch: digest for branch, digest in p.branches.items() if branch not in active}, p.resources)
+                for p in plans
+            ]
+            kept = [plan for plan in free if plan.branches]
+            if kept:
+                owner = json.dumps(asdict(identity()))
+                values: tuple[Any, ...] = (token, backend, workflow, str(folder), now, "submitting", owner)
+                database.execute("INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            for position, plan in enumerate(kept):
+                values = (token, position, json.dumps(dict(plan.resources)), now)
+                job = database.execute(
+                    "INSERT INTO jobs (token, position, resources, seen) VALUES (?, ?, ?, ?)", values
+                ).lastrowid
+                database.executemany(
+                    "INSERT INTO attempts (workflow, branch, digest, job) VALUES (?, ?, ?, ?)",
+                    [(workflow, branch, digest, job) for branch, digest in plan.branches.items()],
+                )
+        return kept
+
+    def submitted(self, token: str, ids: Mapping[int, str]) -> None:
+        """Write down the ids that the scheduler gave, by position."""
+        now = time.time()
+        with self._transaction() as database:
+            database.execute("UPDATE submissions SET state = 'submitted' WHERE token = ?", (token,))
+            database.executemany(
+                "UPDATE jobs SET id = ?, seen = ? WHERE token = ? AND position = ?",
+                [(job_id, now, token, position) for position, job_id in ids.items()],
+            )
+
+    def refused(self, token: str) -> None:
+        """Write down that the scheduler did not take a submission: its attempts never were."""
+        with self._transaction() as database:
+            jobs = "SELECT number FROM jobs WHERE token = ?"
+            database.execute(f"DELETE FROM attempts WHERE job IN ({jobs})", (token,))
+            database.execute("DELETE FROM jobs WHERE token = ?", (token,))
+            database.execute("DELETE FROM submissions WHERE token = ?", (token,))
+
+    def pending(self, workflow: str) -> list[Pending]:
+        """Submissions of which it is not known whether the scheduler took them."""
+        query = (
+            "SELECT token, backend, folder, time, owner FROM submissions WHERE workflow = ? AND state = 'submitting'"
+        )
+        found = self._select(query, [workflow])
+        return [
+            Pending(token, backend, Path(folder), submitted, Process(**json.loads(owner)))
+            for token, backend, folder, submitted, owner in found
+        ]
+
+    # what is known
+
+    def attempts(self, workflow: str) -> dict[int, list[Attempt]]:
+        """Attempts by branch, oldest first."""
+        query = "SELECT branch, digest, job, result, failure, ended FROM attempts WHERE workflow = ? ORDER BY number"
+        found: dict[int, list[Attempt]] = {}
+        for branch, digest, job, result, failure, ended in self._select(query, [workflow]):
+            kind = FailureClass(failure) if failure else None
+            found.setdefault(branch, []).append(Attempt(branch, digest, job, result, kind, ended))
+        return found
+
+    def active_jobs(self, workflow: str | None = None) -> dict[int, Job]:
+        """Jobs with an active attempt by number, of one workflow or of all."""
+        where = "" if workflow is None else "AND workflow = ?"
+        active = f"SELECT job FROM attempts WHERE result IS NULL {where}"
+        return self._jobs(f"number IN ({active})", [] if workflow is None else [workflow])
+
+    def submitted_jobs(self, token: str) -> list[Job]:
+        """All jobs of a submission, in the order of their positions."""
+        return list(self._jobs("jobs.token = ?", [token]).values())
+
+    def _jobs(self, where: str, values: Sequence[Any]) -> dict[int, Job]:
+        query = (
+            "SELECT number, jobs.token, position, id, backend, folder, time, resources, status, seen "
+            f"FROM jobs JOIN submissions USING (token) WHERE {where} ORDER BY number"
+        )
+        return {row[0]: _job(row) for row in self._select(query, values)}
+
+    def workflows(self) -> list[str]:
+        """Keys of the workflows with an active attempt."""
+        query = "SELECT DISTINCT workflow FROM attempts WHERE result IS NULL ORDER BY workflow"
+        return [workflow for (workflow,) in self._select(query)]
+
+    # results
+
+    def settle(self, workflow: str, results: Iterable[Result]) -> set[int]:
+        """End attempts.
+
+        Args:
+            workflow: key of the workflow.
+            results: what became of them.
+
+        Returns:
+            The branches whose attempt was active: of two runs that watch a job, one ends its attempts.
+        """
+        query = (
+            "UPDATE attempts SET result = ?, failure = ?, ended = ? "
+            "WHERE workflow = ? AND branch = ? AND job = ? AND result IS NULL"
+        )
+        now = time.time()
+        with self._transaction() as database:
+            return {
+                r.branch
+                for r in results
+                if database.execute(query, (r.result, r.failure, now, workflow, r.branch, r.job)).rowcount > 0
+            }
+
+    def cancelled(self, jobs: Collection[int]) -> None:
+        """End the active attempts of jobs that were taken out of the queue."""
+        query = "UPDATE attempts SET result = ?, ended = ? WHERE job = ? AND result IS NULL"
+        with self._transaction() as database:
+            database.executemany(query, [(CANCELLED, time.time(), job) for job in jobs])
+            database.executemany("UPDATE jobs SET is_over = 1 WHERE number = ?", [(job,) for job in jobs])
+
+    # polls
+
+    def claim_poll(self, backend: str, interval: float) -> bool:
+        """Whether this process is the one to ask a scheduler now, for all jobs of all runs.
+
+        Args:
+            backend: name of the batch system.
+            interval: seconds between two questions.
+        """
+        now = time.time()
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO polls VALUES (?, 0, 0, NULL, NULL)", (backend,))
+            # a clock that was set back must not keep everybody from asking
+            query = "UPDATE polls SET claimed = ? WHERE backend = ? AND NOT (claimed BETWEEN ? AND ?)"
+            return database.execute(query, (now, backend, now - interval, now)).rowcount > 0
+
+    def to_ask_for(self, backend: str) -> dict[str, float]:
+        """Ids of jobs that are not over, with the Unix time of their submission."""
+        query = "SELECT id, time FROM jobs JOIN submissions USING (token) WHERE is_over = 0 AND backend = ? AND id > ''"
+        return dict(self._select(query, [backend]))
+
+    def answered(
+        self, backend: str, statuses: Mapping[str, JobStatus], interval: float, error: str | None = None
+    ) -> None:
+        """Write down what a scheduler said; jobs that it did not mention are left as they are.
+
+        Args:
+            backend: name of the batch system.
+            statuses: by id.
+            interval: seconds between two questions; after a much longer break it is as if nobody had asked before.
+            error: why it said nothing.
+        """
+        now, gap = time.time(), max(120.0, 3 * interval)
+        rows = [
+            (_dump(status), now, not (status.state.is_active or status.in_queue), backend, job_id)
+            for job_id, status in statuses.items()
+        ]
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE jobs SET status = ?, seen = ?, is_over = ? "
+                "WHERE token IN (SELECT token FROM submissions WHERE backend = ?) AND id = ?",
+                rows,
+            )
+            query = "SELECT since FROM polls WHERE backend = ? AND answered BETWEEN ? AND ?"
+            before = database.execute(query, (backend, now - gap, now)).fetchone()
+            since = None if error else ((before and before[0]) or now)
+            query = "UPDATE polls SET answered = ?, since = ?, error = ? WHERE backend = ?"
+            database.execute(query, (now, since, error, backend))
+
+    def last_answer(self, backend: str) -> Answer:
+        """The last poll."""
+        found = self._select("SELECT answered, since, error FROM polls WHERE backend = ?", [backend])
+        return Answer(*found[0]) if found else Answer(0.0, None, None)
+
+    def over(self, jobs: Iterable[int]) -> None:
+        """Do not ask for jobs any more."""
+        with self._transaction() as database:
+            database.executemany("UPDATE jobs SET is_over = 1 WHERE number = ?", [(job,) for job in jobs])
+
+    # cleaning
+
+    def forget(self, workflow: str) -> list[Path]:
+        """Remove everything that has ended.
+
+        Returns:
+            Directories of submissions of which nothing is left.
+        """
+        with self._transaction() as database:
+            database.execute("DELETE FROM attempts WHERE workflow = ? AND result IS NOT NULL", (workflow,))
+            database.execute("DELETE FROM jobs WHERE number NOT IN (SELECT job FROM attempts)")
+            query = "SELECT token, folder FROM submissions WHERE token NOT IN (SELECT token FROM jobs)"
+            gone = database.execute(query).fetchall()
+            database.executemany("DELETE FROM submissions WHERE token = ?", [(token,) for token, _ in gone])
+        return [Path(folder) for _, folder in gone]
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    number, token, position, job_id, backend, folder, submitted, resources, status, seen = row
+    known = _load(status) if status else None
+    return Job(number, token, position, job_id, backend, Path(folder), submitted, json.loads(resources), known, seen)
+
+
+def _dump(status: JobStatus) -> str:
+    return json.dumps({name: value for name, value in asdict(status).items() if value not in (None, "", False)})
+
+
+def _load(text: str) -> JobStatus:
+    found = json.loads(text)
+    found["state"] = JobState(found["state"])
+    if "failure" in found:
+        found["failure"] = FailureClass(found["failure"])
+    return JobStatus(**found)

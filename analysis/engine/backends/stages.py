@@ -1,0 +1,114 @@
+"""What the ledger says of the branches of a workflow at one moment, and what follows from it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from analysis.engine.backends.base import JobState
+from analysis.engine.backends.ledger import CANCELLED, FAILED, RETRY, Attempt, Job, Ledger
+from analysis.engine.backends.settings import BatchSettings
+from analysis.engine.backends.verdict import delay, tries
+
+CANARIES = 2
+"""Of so many first jobs one has to end well, or no other one is submitted."""
+
+_SILENT = 60.0
+
+
+@dataclass
+class View:
+    """Branches of a run.
+
+    Args:
+        stages: stage by branch, see :data:`analysis.engine.backends.statusline.STAGES`.
+        attempts: all attempts by branch, also of branches that this run does not ask for.
+        jobs: active jobs by number.
+        settings: of the site.
+        now: Unix time.
+        is_proven: whether the code of the task is known to run.
+    """
+
+    stages: Mapping[int, str]
+    attempts: Mapping[int, list[Attempt]]
+    jobs: Mapping[int, Job]
+    settings: BatchSettings
+    now: float
+    is_proven: bool = False
+
+    def ready(self) -> list[int]:
+        """Branches to submit now: one, as long as nothing shows that the code runs at all."""
+        ready = [branch for branch, stage in self.stages.items() if stage in ("unsubmitted", "retry")]
+        due = [branch for branch in ready if self._is_due(self.attempts.get(branch, []))]
+        if self.is_proven or len(self.stages) == 1:
+            return due
+        is_waiting = any(found[-1].result is None for found in self.attempts.values())
+        if self._failed_canaries() >= CANARIES or is_waiting or len(due) < len(ready):
+            return []
+        return due[:1]
+
+    def is_over(self) -> bool:
+        """Whether nothing can become of any branch any more in this run."""
+        left = set(self.stages.values()) - {"finished", "failed"}
+        # canaries have failed: what was never submitted will not be
+        return not left or (not self.is_proven and left == {"unsubmitted"} and self._failed_canaries() >= CANARIES)
+
+    def has_patient_canary(self) -> bool:
+        """Whether a job has been running for so long that its code is likely to run."""
+        running = [job.status for job in self.jobs.values() if job.status and job.status.state is JobState.RUNNING]
+        return any(self.now - (s.started or self.now) > self.settings.canary_patience for s in running)
+
+    def reasons(self) -> dict[str, int]:
+        """Why jobs wait or are on hold, in the words of the scheduler, and how many."""
+        statuses = [job.status for job in self.jobs.values() if job.status and job.status.state.is_active]
+        return dict(Counter(status.reason for status in statuses if status.reason).most_common())
+
+    def _failed_canaries(self) -> int:
+        return sum(stage == "failed" for stage in self.stages.values())
+
+    def _is_due(self, attempts: list[Attempt]) -> bool:
+        failures = tries(attempts)
+        return not failures or self.now >= (attempts[-1].ended or 0.0) + delay(failures, self.settings)
+
+
+def look(
+    wanted: Collection[int], done: Collection[int], ledger: Ledger, key: str, since: float, settings: BatchSettings
+) -> View:
+    """Look at the ledger.
+
+    Args:
+        wanted: the branches of this run.
+        done: those that are complete.
+        ledger: the ledger.
+        key: of the workflow.
+        since: Unix time of the start of this run: what failed before is tried again.
+        settings: of the site.
+    """
+    attempts, jobs, now = ledger.attempts(key), ledger.active_jobs(key), time.time()
+    stages = {
+        branch: "finished" if branch in done else _stage(attempts.get(branch, []), jobs, since, now)
+        for branch in wanted
+    }
+    return View(stages, attempts, jobs, settings, now)
+
+
+def _stage(attempts: list[Attempt], jobs: Mapping[int, Job], since: float, now: float) -> str:
+    last = attempts[-1] if attempts else None
+    if last is None:
+        return "unsubmitted"
+    if last.result is None:
+        return _stage_of_job(jobs.get(last.job), now)
+    if last.result == RETRY:
+        return "retry"
+    is_final = last.result in (FAILED, CANCELLED) and (last.ended or 0.0) >= since
+    return "failed" if is_final else "unsubmitted"
+
+
+def _stage_of_job(job: Job | None, now: float) -> str:
+    if job is None or job.status is None:
+        return "pending"
+    if not job.status.state.is_active:
+        return "running"  # it ended, and what it left is not seen yet
+    return "unknown" if now - job.seen > _SILENT else str(job.status.state)
