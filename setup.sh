@@ -7,6 +7,7 @@
 #   ANALYSIS_ENV_DIR  where environments are kept (2 GB)          default: .venv
 #   ANALYSIS_STORE    where results are kept                      default: data/store
 #   LAW_HOME          task index, scheduler history, job files    default: .law
+#   ANALYSIS_PROFILE  the site: a file of profiles/               default: local
 # shellcheck shell=bash disable=SC2296
 
 if [ -z "${BASH_VERSION:-}${ZSH_VERSION:-}" ]; then
@@ -58,6 +59,7 @@ _analysis_setup() {
   export ANALYSIS_STORE="${ANALYSIS_STORE:-${base}/data/store}"
   export LAW_HOME="${LAW_HOME:-${base}/.law}"
   export LAW_CONFIG_FILE="${base}/law.cfg"
+  export ANALYSIS_PROFILE="${ANALYSIS_PROFILE:-local}"
   unset PYTHONHOME
 
   # The index tells law which module a task is in, and the completion what can be typed.

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import law
 
+from analysis.engine.backends.settings import check_profile
 from analysis.engine.errors import ParameterError
 
 StalePolicy = Literal["rerun", "warn", "error"]
@@ -36,6 +37,7 @@ def check() -> None:
         if name != "expensive_cpu_hours":
             stale_policy(name)
     expensive_hours()
+    check_profile()
 
 
 def expensive_hours() -> float:

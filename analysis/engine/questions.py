@@ -48,9 +48,11 @@ class QuestionsTask(law.Task):  # type: ignore[misc]
     why = QuestionParameter("show why outputs are stale or missing, and run nothing")
     accept = QuestionParameter("take stale outputs over as current, of all tasks or of the named families only")
     verify = QuestionParameter("compare all outputs with their checksums; what is damaged counts as missing then")
+    cancel = QuestionParameter("remove the jobs of this task and of what it requires from the queue")
+    cleanup = QuestionParameter("remove the logs and the submission files of jobs that are over")
     yes = luigi.BoolParameter(significant=False, description="do not ask before an expensive rerun")
 
-    interactive_params = [*law.Task.interactive_params, "plan", "why", "accept", "verify"]  # noqa: RUF012
+    interactive_params = [*law.Task.interactive_params, "plan", "why", "accept", "verify", "cancel", "cleanup"]  # noqa: RUF012
 
     # law calls the method of that name with the value of the parameter, and ends the process
 
@@ -78,6 +80,16 @@ class QuestionsTask(law.Task):  # type: ignore[misc]
         from analysis.engine.maintain import verify_checksums
 
         self._answer(verify_checksums)
+
+    def _cancel(self, value: str) -> None:
+        from analysis.engine.backends.control import cancel
+
+        self._answer(lambda task: cancel(task, value))
+
+    def _cleanup(self, value: str) -> None:
+        from analysis.engine.backends.control import cleanup
+
+        self._answer(lambda task: cleanup(task, value))
 
     def _answer(self, question: Callable[[AnalysisTask], Any]) -> None:
         task = cast("AnalysisTask", self)

@@ -79,7 +79,7 @@ def job_environment(
     base = Path(os.environ.get("ANALYSIS_BASE") or Path(__file__).resolve().parents[3])
     environment, python = Path(sys.prefix), Path(sys.executable)
     repository = repository_bundle(base, bundles, packed=not shared).path
-    files = () if shared else (spec, repository, sandbox_bundle(environment, bundles).path)
+    sandbox = environment if shared else sandbox_bundle(environment, bundles).path
     names = {*_FORWARDED, *(name.strip() for name in settings.forward_env.split(","))}
     return {
         **{name: text for name, text in os.environ.items() if name in names or name.startswith("LAW__")},
@@ -87,10 +87,10 @@ def job_environment(
         "ANALYSIS_JOB_TOKEN": token,
         "ANALYSIS_JOB_SPEC": str(spec) if shared else spec.name,
         "ANALYSIS_JOB_REPOSITORY": str(repository) if shared else repository.name,
-        "ANALYSIS_JOB_SANDBOX": str(environment) if shared else files[-1].name,
+        "ANALYSIS_JOB_SANDBOX": str(sandbox) if shared else sandbox.name,
         # without the environment, what it was made with
         "ANALYSIS_JOB_PYTHON": str(python if shared else python.resolve()),
-    }, files
+    }, () if shared else (spec, repository, sandbox)
 
 
 # the repository

@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,14 +56,13 @@ _ON_THE_WAY = re.compile(
     r"<frozen |analysis/engine/backends/(worker|runner)\.py:|analysis/engine/commit\.py:\d+ (wrapper|_execute):"
 )
 
-_ERRNOS = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EIO ESTALE ENOSPC EDQUOT ETIMEDOUT ECONNABORTED ECONNREFUSED ECONNRESET ENETDOWN ENETRESET ENETUNREACH "
-        "ENOTCONN EHOSTDOWN EHOSTUNREACH EPIPE EREMOTEIO ENOLINK EPROTO"
-    ).split()
-    if hasattr(errno, name)  # not each of them is known everywhere
+_ERRNO_NAMES = (
+    *("EIO", "ESTALE", "ENOSPC", "EDQUOT", "ETIMEDOUT", "EREMOTEIO", "ENOLINK", "EPROTO", "EPIPE", "ENOTCONN"),
+    *("ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "ENETDOWN", "ENETRESET", "ENETUNREACH", "EHOSTDOWN"),
+    "EHOSTUNREACH",
 )
+# not each of them is known everywhere
+_ERRNOS = frozenset(getattr(errno, name) for name in _ERRNO_NAMES if hasattr(errno, name))
 _NETWORK = frozenset({"aiohttp", "fsspec", "fsspec_xrootd", "XRootD", "gfal2", "requests", "urllib3"})
 """Packages whose errors are those of a connection or a server; beside ``urllib.error`` and ``http.client``."""
 
@@ -207,21 +206,23 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _class_of(error: BaseException) -> FailureClass | None:
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, TransientError):
-        return FailureClass.NODE
-    if isinstance(error, MismatchError):
-        return FailureClass.ENVIRONMENT
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or _MEMORY.search(text):
-        return FailureClass.MEMORY
-    if _CREDENTIAL.search(text) or (_FORBIDDEN.search(text) and _AUTHORITY.search(text)):
-        return FailureClass.CREDENTIAL
-    if isinstance(error, ImportError):
-        # without a name: a library that a module needs could not be loaded
-        own = (error.name or "").partition(".")[0] == _PACKAGE
-        return None if own else FailureClass.ENVIRONMENT
-    if _LOADER.search(text):
-        return FailureClass.ENVIRONMENT
-    return FailureClass.STORAGE if _is_storage(error, text) else None
+    return next((kind for kind, applies in _RULES if applies(error, text)), None)
+
+
+def _is_memory(error: BaseException, text: str) -> bool:
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or bool(_MEMORY.search(text))
+
+
+def _is_credential(_error: BaseException, text: str) -> bool:
+    return bool(_CREDENTIAL.search(text) or (_FORBIDDEN.search(text) and _AUTHORITY.search(text)))
+
+
+def _is_own_import(error: BaseException, _text: str) -> bool:
+    return isinstance(error, ImportError) and (error.name or "").partition(".")[0] == _PACKAGE
+
+
+def _is_environment(error: BaseException, text: str) -> bool:
+    return isinstance(error, (ImportError, MismatchError)) or bool(_LOADER.search(text))
 
 
 def _is_storage(error: BaseException, text: str) -> bool:
@@ -231,6 +232,17 @@ def _is_storage(error: BaseException, text: str) -> bool:
         return True
     modules = {kind.__module__ for kind in type(error).__mro__}
     return bool(modules & {"urllib.error", "http.client"} or {m.partition(".")[0] for m in modules} & _NETWORK)
+
+
+_RULES: tuple[tuple[FailureClass, Callable[[BaseException, str], bool]], ...] = (
+    (FailureClass.NODE, lambda error, _text: isinstance(error, TransientError)),
+    (FailureClass.MEMORY, _is_memory),
+    (FailureClass.CREDENTIAL, _is_credential),
+    (FailureClass.CODE, _is_own_import),
+    (FailureClass.ENVIRONMENT, _is_environment),
+    (FailureClass.STORAGE, _is_storage),
+)
+"""Tried in this order; by exception and by its type and text."""
 
 
 def _is_lost_in_store(error: OSError) -> bool:

@@ -32,11 +32,14 @@ from analysis.engine.backends.inflight import in_flight
 SUBMIT_FILE = "job.sub"
 """Name of the submit description in the folder of a submission."""
 
-_FULL = re.compile(r"MAX_JOBS_(PER_OWNER|PER_SUBMISSION|SUBMITTED)|too many jobs", re.IGNORECASE)
+# the bindings do not say which limit refuses a job
+_FULL = re.compile(r"MAX_JOBS_(PER_OWNER|PER_SUBMISSION|SUBMITTED)|too many jobs|create new (proc|cluster)", re.IGNORECASE)
 _DENIED = re.compile(r"AUTHENTICATE:|authenticat|authoriz|denied", re.IGNORECASE)
+# a transaction that fails without any reason may have been lost on the way back
 _DOWN = re.compile(
-    r"connect|communicat|timed? ?out|can't find address|cannot get address|no record of|unable to locate|CEDAR:|SECMAN:"
-    r"|failed to (fetch|commit|send|begin|end)|not responding|broken pipe",
+    r"connect|contact|communicat|timed? ?out|(can't find|cannot get) address|no record of|unable to locate"
+    r"|CEDAR:|SECMAN:|failed to (fetch|send)|performing action|not responding|broken pipe"
+    r"|(failed|unable) to commit (job submission into the queue|transaction)\W*\Z",
     re.IGNORECASE,
 )
 _ABSENT = re.compile(r"Couldn't find|no jobs in the queue|not found", re.IGNORECASE)
@@ -261,5 +264,5 @@ def _ads(raw: list[dict[str, Any]]) -> list[Ad]:
 
 
 def _short(text: str) -> str:
-    words = " ".join(text.split()) or "no message"
+    words = " ".join(text.partition("Extra Info:")[0].split()) or "no message"
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."

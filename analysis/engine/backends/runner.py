@@ -88,7 +88,7 @@ class Runner:
                     self._end(left.pop(0).number, failure)
                     if failure is not None and failure.kind is FailureClass.MEMORY:
                         return
-        except BaseException as error:  # noqa: BLE001  (no branch can be run here: it is the failure of each of them)
+        except BaseException as error:  # no branch can be run here: it is the failure of each of them
             failure = _report(error)
             for branch in left:
                 if branch != left[0]:
@@ -108,7 +108,7 @@ class Runner:
             task = _branch_task(self._spec, workflow, snapshot, branch)
             task.snapshot = snapshot
             task.run()
-        except BaseException as error:  # noqa: BLE001  (SystemExit as well: nothing a branch does stops the others)
+        except BaseException as error:  # SystemExit as well: nothing a branch does stops the others
             return _report(error)
         finally:
             if task is not None:

@@ -14,6 +14,9 @@ import law
 from analysis.engine.backends.resources import Resources, parse_size, parse_time
 from analysis.engine.errors import ParameterError
 
+PROFILES = Path(__file__).resolve().parents[3] / "profiles"
+DEFAULT_PROFILE = "local"
+
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -73,6 +76,19 @@ def batch_settings() -> BatchSettings:
     return BatchSettings(
         **section("batch", BatchSettings, {**_parsers(_SIZES, parse_size), **_parsers(_TIMES, parse_time)})
     )
+
+
+def check_profile() -> None:
+    """Look whether the profile that ``ANALYSIS_PROFILE`` names is there; law would silently go on without.
+
+    Raises:
+        ParameterError: if it is not.
+    """
+    name, folder = os.environ.get("ANALYSIS_PROFILE", DEFAULT_PROFILE), PROFILES
+    known = sorted(path.stem for path in folder.glob("*.cfg"))
+    if name not in known:
+        msg = f"ANALYSIS_PROFILE is {name!r}, but {folder} has no {name}.cfg: use one of {', '.join(known)}, or add it"
+        raise ParameterError(msg)
 
 
 def section(name: str, kind: Any, parsers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import signal as signals
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus
 
 QUEUE_FORMAT = ("JobArrayID", "State", "exit_code", "Reason", "NodeList", "StartTime", "EndTime", "Name")
 """Columns of squeue; the name is last since it may have any character."""
-HISTORY_FORMAT = ("JobID", "State", "ExitCode", "Reason", "NodeList", "Start", "End", "MaxRSS", "JobName")
+HISTORY_FORMAT = ("JobID", "State", "ExitCode", "Reason", "NodeList", "Start", "End", "ReqMem", "MaxRSS", "JobName")
 """Columns of sacct."""
 
 
@@ -28,6 +30,7 @@ class Row(NamedTuple):
         end: Unix time.
         name: of the job.
         memory: peak [bytes].
+        limit: what it asked for [bytes].
     """
 
     id: str
@@ -40,6 +43,7 @@ class Row(NamedTuple):
     end: float | None = None
     name: str = ""
     memory: int | None = None
+    limit: int | None = None
 
     @property
     def word(self) -> str:
@@ -50,6 +54,11 @@ class Row(NamedTuple):
     def ended(self) -> bool:
         """Whether the job is over, for good."""
         return self.word in _ENDED
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether accounting knows more of the end: by whom the job was cancelled, how much memory it had."""
+        return self.word == "CANCELLED" or self.signal is not None
 
 
 _ENDED: Mapping[str, FailureClass | None] = {
@@ -110,7 +119,7 @@ def parse_history(text: str) -> dict[str, Row]:
     """Jobs by id, as sacct prints them and their steps with columns :data:`HISTORY_FORMAT`."""
     found: dict[str, Row] = {}
     for cells in _table(text, len(HISTORY_FORMAT)):
-        identity, state, status, reason, host, start, end, memory, name = cells
+        identity, state, status, reason, host, start, end, limit, memory, name = cells
         job, _, step = identity.partition(".")
         if step:  # memory is known of steps alone; they follow their job
             peak = max(_size(memory), found[job].memory or 0) if job in found else 0
@@ -120,7 +129,8 @@ def parse_history(text: str) -> dict[str, Row]:
         first, _, second = status.partition(":")
         signal = int(second) if second.isdecimal() else 0
         code = int(first) if first.isdecimal() and not signal else None
-        found[job] = Row(job, state, code, signal or None, _text(reason), _text(host), _time(start), _time(end), name)
+        row = Row(job, state, code, signal or None, _text(reason), _text(host), _time(start), _time(end), name)
+        found[job] = row._replace(limit=_size(limit.rstrip("n")) or None)
     return found
 
 
@@ -182,12 +192,12 @@ def _outcome(
 ) -> Row | None:
     if record is not None and record.ended:
         return record
-    if row is not None and row.word != "CANCELLED":
+    if row is not None and not row.is_vague:
         return row
     if record is None and record_rest is not None and record_rest.ended:
         return record_rest
     if told:
-        return None  # accounting is late: it will say by whom the job was cancelled, or which task it was
+        return None  # accounting is late
     return row or rest
 
 
@@ -233,6 +243,8 @@ def _ended(row: Row, user: int) -> JobStatus:
         failure, reason = FailureClass.ENVIRONMENT, _because(row)
     elif row.word == "FAILED" and row.reason in _NODE_REASONS:
         failure, reason = FailureClass.NODE, _because(row)
+    elif row.word == "FAILED" and row.signal == signals.SIGKILL and (row.memory or 0) > (row.limit or inf):
+        failure, reason = FailureClass.MEMORY, "FAILED: killed above its memory limit"
     elif row.word == "FAILED" and row.signal == _NO_OUTPUT:
         failure, signal, reason = FailureClass.NODE, None, "FAILED: the node could not open the output file of the job"
     finished = row.word == "COMPLETED"

@@ -14,6 +14,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2)."""
+_LISTED = Path("/proc/thread-self/children")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -39,7 +40,7 @@ def flush_c_streams() -> None:
 
 def descendants(pid: int) -> list[int]:
     """Ids of all processes below one."""
-    children = _children if Path("/proc/self/task", str(os.getpid()), "children").exists() else _table()
+    children = _children if _LISTED.exists() else _table()
     found: list[int] = []
     todo = [pid]
     while todo:

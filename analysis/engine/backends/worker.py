@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,7 +189,7 @@ class Supervisor:
                 tree.die_with_parent()
                 Runner(self._spec, self._job.id, self._todo, sender, self._log).run()
                 code = 0
-            except BaseException:  # noqa: BLE001  (the runner tells of all errors but its own)
+            except BaseException:  # the runner tells of all errors but its own
                 sys.excepthook(*sys.exc_info())
             finally:
                 os._exit(code)
@@ -305,9 +305,12 @@ class Supervisor:
 
     def _clean(self, branch: int, pid: int) -> None:
         """Remove what the dead process kept in the store: on another machine it would count as alive for long."""
+        import logging
+
         from analysis.engine.leftovers import lock_path
         from analysis.engine.lock import Lock
 
+        logging.getLogger("analysis.engine").setLevel(logging.ERROR)  # that its process is gone is no news
         lock = Lock(lock_path(self._folder, branch))
         if lock.holder() is not None and lock.acquire():
             lock.release()
