@@ -44,12 +44,33 @@ source setup.sh --dev
 echo "${VIRTUAL_ENV}"
 
 ANALYSIS_STORE=$(mktemp -d)  # the tests leave the results of the user alone
-trap 'rm -rf "${ANALYSIS_STORE}"' EXIT
+started=()  # batch systems that were not running before
+finish() {
+  rm -rf "${ANALYSIS_STORE}"
+  ((${#started[@]} == 0)) || tests/testbed/down "${started[@]}"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The batch systems that tests need; the tests say what is missing where they cannot be had.
+batch_systems() {
+  local system
+  if ((EUID != 0)) || ! command -v apt-get > /dev/null; then
+    echo "not on this machine: only for root, on Debian"
+    return
+  fi
+  for system in htcondor slurm; do
+    if ! tests/testbed/status "${system}" > /dev/null; then started+=("${system}"); fi
+  done
+  tests/testbed/up htcondor slurm && tests/testbed/status
+}
 
 check ruff check
 check ruff format --check
 check mypy
 check lint-imports
+check batch_systems
 check pytest --no-skips "$@"
 
 if ((${#failed[@]} > 0)); then

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from analysis.console import gc, history
+from analysis.console import gc, history, jobs, logs
 from analysis.console.tasks import UnknownTaskError
 from analysis.errors import AnalysisError
 
-COMMANDS = {"history": history, "gc": gc}
+COMMANDS = {"history": history, "logs": logs, "jobs": jobs, "gc": gc}
 """Each has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit code."""
+
+_SIGPIPE = 141
+"""Exit code of a program whose reader has gone, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.usage_error(f"unrecognized arguments: {' '.join(parameters)}")
     arguments.parameters = parameters
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read this, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE
     except AnalysisError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UnknownTaskError) else 1
+    return code

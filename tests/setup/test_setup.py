@@ -102,6 +102,7 @@ def test_leaves_nothing_behind_but_exports_and_completion(ready: Project, shell:
     done = ready.shell(script, shell, TMPDIR=str(ready.path.parent))
     after, before = (set(part.split()) for part in done.stdout.split("---"))
     documented = {"ANALYSIS_BASE", "ANALYSIS_STORE", "LAW_HOME", "LAW_CONFIG_FILE", "PYTHONPATH", "VIRTUAL_ENV"}
+    documented.add("ANALYSIS_PROFILE")
     completion = {name for name in after if name.startswith("_analysis_")}
     assert after - before - documented - completion - {"before", "PIPESTATUS", "BASH_REMATCH"} == set()
     assert "_analysis_setup" not in completion

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,7 +96,7 @@ def job_environment(
 # the repository
 
 
-def repository_bundle(base: Path, destination: Path, packed: bool) -> Bundle:
+def repository_bundle(base: Path, destination: Path, packed: bool, also: Sequence[str] = ()) -> Bundle:
     """Copy of the repository as it is now, with all that is not committed.
 
     Files are those that git tracks or would track; without git, all but compiled ones.
@@ -105,11 +105,13 @@ def repository_bundle(base: Path, destination: Path, packed: bool) -> Bundle:
         base: root of the repository.
         destination: directory of bundles; made if needed.
         packed: make a file instead of a directory.
+        also: files and directories that jobs need beside :data:`NEEDED`.
 
     Raises:
         BundleError: if the repository is too large, or something cannot be read or written.
     """
-    names = sorted(_tracked(base) or _all_files(base))
+    wanted = (*NEEDED, *also)
+    names = sorted(_tracked(base, wanted) or _all_files(base, wanted))
     try:
         archive = _archive(base, names)
     except OSError as error:
@@ -131,9 +133,9 @@ def repository_bundle(base: Path, destination: Path, packed: bool) -> Bundle:
     return Bundle(path, digest)
 
 
-def _tracked(base: Path) -> list[str]:
+def _tracked(base: Path, wanted: Sequence[str]) -> list[str]:
     """Files that git tracks or would track; none outside of a repository."""
-    command = ["git", "-C", str(base), "ls-files", "-co", "--exclude-standard", "-z", "--", *NEEDED]
+    command = ["git", "-C", str(base), "ls-files", "-co", "--exclude-standard", "-z", "--", *wanted]
     try:
         listed = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
@@ -142,8 +144,8 @@ def _tracked(base: Path) -> list[str]:
     return [name for name in names if (base / name).is_file()]  # not: deleted, or a repository within
 
 
-def _all_files(base: Path) -> list[str]:
-    return [file.relative_to(base).as_posix() for name in NEEDED for file in _files(base / name)]
+def _all_files(base: Path, wanted: Sequence[str]) -> list[str]:
+    return [file.relative_to(base).as_posix() for name in wanted for file in _files(base / name)]
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -155,7 +155,7 @@ def blanked(sentence: str) -> str:
         >>> blanked("root://eos/f_1.root: entry 0x1f of 17 at 1.5e3 is bad")
         '#: entry # of # at # is bad'
     """
-    sentence = re.sub(r"(\b[\w+.-]+:/|\.{0,2})/[^\s'\",;:()]*", "#", sentence)
+    sentence = re.sub(r"(\b[\w+.-]+:/|(?<!\w)\.{0,2})/[^\s'\",;:()]*", "#", sentence)
     sentence = re.sub(r"\b(?=[0-9a-fA-F]*\d)(0x)?[0-9a-fA-F]{6,}\b|\b0x[0-9a-fA-F]+\b", "#", sentence)
     return re.sub(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", "#", sentence)
 

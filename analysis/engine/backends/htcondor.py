@@ -14,6 +14,7 @@ from analysis.engine.backends.htcondor_status import TOKEN, job_id, job_status
 from analysis.engine.backends.htcondor_submit import description
 
 _LONGEST = 100_000  # the kernel takes no argument of a program above 128 KiB
+_MOST = 50_000  # ids in one command, 2 MiB at most
 _SLACK = 3600.0  # by which the scheduler's clock may differ from ours, and a job's end from its entry in the history
 
 
@@ -124,8 +125,9 @@ class HTCondor:
             SchedulerDownError: if the scheduler does not answer.
             BackendError: if it refuses.
         """
-        for constraint, _ in _constraints(ids):
-            self.client.remove(constraint)
+        whole = sorted(set(ids))
+        for first in range(0, len(whole), _MOST):
+            self.client.remove(whole[first : first + _MOST])
 
 
 def _before(since: float) -> str:

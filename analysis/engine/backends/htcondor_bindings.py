@@ -46,7 +46,7 @@ def answer(request: dict[str, Any]) -> Any:
             stop = classad2.ExprTree(request["stop"])
             return _plain(schedd.history(request["constraint"], request["attributes"], request["limit"], stop))
         case "remove":
-            schedd.act(htcondor2.JobAction.Remove, request["constraint"])
+            schedd.act(htcondor2.JobAction.Remove, request["ids"])
             return None
     raise ValueError(request["verb"])
 

@@ -33,7 +33,9 @@ SUBMIT_FILE = "job.sub"
 """Name of the submit description in the folder of a submission."""
 
 # the bindings do not say which limit refuses a job
-_FULL = re.compile(r"MAX_JOBS_(PER_OWNER|PER_SUBMISSION|SUBMITTED)|too many jobs|create new (proc|cluster)", re.IGNORECASE)
+_FULL = re.compile(
+    r"MAX_JOBS_(PER_OWNER|PER_SUBMISSION|SUBMITTED)|too many jobs|create new (proc|cluster)", re.IGNORECASE
+)
 _DENIED = re.compile(r"AUTHENTICATE:|authenticat|authoriz|denied", re.IGNORECASE)
 # a transaction that fails without any reason may have been lost on the way back
 _DOWN = re.compile(
@@ -77,11 +79,11 @@ class Client(Protocol):
             limit: number of jobs after which the search stops; -1 for none.
         """
 
-    def remove(self, constraint: str) -> None:
-        """Remove jobs from the queue; there may be none.
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove jobs from the queue, as far as they are there.
 
         Args:
-            constraint: a ClassAd expression that they fulfil.
+            ids: of jobs, which a scheduler looks up; for a constraint it would look at all its jobs.
         """
 
 
@@ -116,9 +118,9 @@ class Tools:
         bound = ["-limit", str(limit)] if limit >= 0 else []
         return self._ask("condor_history", "-constraint", constraint, "-since", stop, *bound)
 
-    def remove(self, constraint: str) -> None:
+    def remove(self, ids: Sequence[str]) -> None:
         """See :meth:`Client.remove`."""
-        done = _run(["condor_rm", *self._place, "-constraint", constraint])
+        done = _run(["condor_rm", *self._place, *ids])
         if done.returncode and not (_ABSENT.search(done.stderr) and not _DOWN.search(done.stderr)):
             raise _removal_error(done.stderr)
 
@@ -159,9 +161,9 @@ class Bindings:
         """See :meth:`Client.history`."""
         return self._ask({"verb": "history", "constraint": constraint, "stop": stop, "limit": limit})
 
-    def remove(self, constraint: str) -> None:
+    def remove(self, ids: Sequence[str]) -> None:
         """See :meth:`Client.remove`."""
-        done = self._call({"verb": "remove", "constraint": constraint})
+        done = self._call({"verb": "remove", "ids": list(ids)})
         if done.returncode:
             raise _removal_error(done.stderr)
 
@@ -199,7 +201,7 @@ def choose(client: str, pool: str = "", schedd: str = "") -> Client:
         msg = f"[htcondor] client is {client!r}: it is one of auto, bindings, tools."
         raise BackendError(msg)
     try:
-        bindings.remove("false")  # removes nothing, but is authenticated as a submission is, which a query is not
+        bindings.remove(["0.0"])  # there is none, but this is authenticated as a submission is, which a query is not
     except BackendError as error:
         _logger.debug("HTCondor is talked to by its command line tools, since the Python bindings fail: %s", error)
         return Tools(pool, schedd)

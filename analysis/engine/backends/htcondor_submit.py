@@ -84,7 +84,8 @@ def _requests(resources: Resources, queue_attribute: str, shared_filesystem: boo
     if resources.gpus:
         requests["request_gpus"] = str(resources.gpus)
     if resources.runtime:
-        requests["allowed_execute_duration"] = requests["My.MaxRuntime"] = str(resources.runtime)
+        # not allowed_execute_duration: before HTCondor 24.0.19 it is ignored for jobs without input files
+        requests["allowed_job_duration"] = requests["My.MaxRuntime"] = str(resources.runtime)
     if resources.queue:
         requests[f"My.{queue_attribute}"] = _quoted(resources.queue)
     if resources.accounting_group:

@@ -33,7 +33,7 @@ fail() {
 find_file() {
   local path
   for path in "$1" "${PWD}/${1##*/}" "${ANALYSIS_STORE}/.bundles/${1##*/}"; do
-    if [[ -f "${path}" && -r "${path}" ]]; then
+    if [[ "${path}" == /* && -f "${path}" && -r "${path}" ]]; then
       printf '%s' "${path}"
       return
     fi

@@ -39,8 +39,9 @@ def job_files() -> JobFiles:
     Raises:
         BundleError: if it cannot be copied.
     """
-    folder, is_shared = jobs_folder() / "bundles", batch_settings().shared_filesystem
-    repository = repository_bundle(_REPOSITORY, folder, packed=not is_shared).path
+    folder, settings = jobs_folder() / "bundles", batch_settings()
+    is_shared, also = settings.shared_filesystem, [name.strip() for name in settings.job_files.split(",") if name.strip()]
+    repository = repository_bundle(_REPOSITORY, folder, packed=not is_shared, also=also).path
     environment = Path(sys.prefix)
     return JobFiles(repository, environment if is_shared else sandbox_bundle(environment, folder).path)
 

@@ -327,6 +327,10 @@ class Ledger:
         active = f"SELECT job FROM attempts WHERE result IS NULL {where}"
         return self._jobs(f"number IN ({active})", [] if workflow is None else [workflow])
 
+    def job(self, number: int) -> Job | None:
+        """A job by its number, be it active or not; ``None`` if it was forgotten."""
+        return self._jobs("number = ?", [number]).get(number)
+
     def submitted_jobs(self, token: str) -> list[Job]:
         """All jobs of a submission, in the order of their positions."""
         return list(self._jobs("jobs.token = ?", [token]).values())

@@ -39,6 +39,7 @@ class BatchSettings:
         output_delay: seconds in which what a job wrote to the store becomes visible here.
         canary_patience: seconds of running after which a first job counts as good.
         keep_logs: logs that are kept per branch.
+        job_files: files and directories of the repository that jobs need beside the package, separated by commas.
         forward_env: variables of this shell that jobs get as well; names, separated by commas.
         probe: whether one small job looks whether the store can be written, before all others.
     """
@@ -57,6 +58,7 @@ class BatchSettings:
     output_delay: int = 60
     canary_patience: int = 600
     keep_logs: int = 5
+    job_files: str = ""
     forward_env: str = ""
     probe: bool = False
 

@@ -130,7 +130,7 @@ class Slurm:
             msg = f"A Slurm array has between 1 and {self.max_jobs} jobs, not {count}."
             raise SubmissionError(msg)
         given = options(submission, self.settings)
-        environment = self._environment({option.replace("-", "_").upper() for option in given})
+        environment = self._environment(given)
         path = submission.folder / "job.sbatch"
         path.write_text(script(submission, self.settings, environment))
         with in_flight(submission.folder) as descriptor:
@@ -243,7 +243,7 @@ class Slurm:
         return result.stdout
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**self._environment(set(_DEFAULTS)), "SLURM_TIME_FORMAT": "%s"}
+        environment = {**self._environment(_DEFAULTS), "SLURM_TIME_FORMAT": "%s"}
         try:
             return subprocess.run(
                 [program, *arguments],
@@ -264,7 +264,7 @@ class Slurm:
 
     def _environment(self, given: Collection[str]) -> dict[str, str]:
         """Environment of Slurm's programs: variables such as ``SQUEUE_PARTITION`` would make them hide jobs."""
-        defaults = {f"SBATCH_{name.upper()}" for name in _DEFAULTS if name.upper() not in given}
+        defaults = {f"SBATCH_{name.upper()}" for name in _DEFAULTS if name not in given}
         kept = {name: os.environ[name] for name in (*_KEPT, *sorted(defaults)) if name in os.environ}
         if self.settings.cluster:
             kept["SLURM_CLUSTERS"] = self.settings.cluster
@@ -333,5 +333,5 @@ def _closest(name: str, names: Collection[str]) -> str:
 
 def _line(text: str) -> str:
     """One line of several, without the names of programs."""
-    lines = (re.sub(r"^\w+: (error: )?", "", line.strip()) for line in text.splitlines())
+    lines = (re.sub(r"^\w+( error)?: (error: )?", "", line.strip()) for line in text.splitlines())
     return "; ".join(dict.fromkeys(line for line in lines if line))

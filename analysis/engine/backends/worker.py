@@ -247,7 +247,7 @@ class Supervisor:
             size, patience = _size(log), time.monotonic() + _PATIENCE
             with suppress(ProcessLookupError):
                 os.kill(pid, DUMP)
-            while _size(log) == size and time.monotonic() < patience:
+            while _size(log) == size and time.monotonic() < patience and not _has_ended(pid):
                 time.sleep(0.01)
         for number in [pid, *tree.descendants(pid)]:
             with suppress(ProcessLookupError):
@@ -320,6 +320,11 @@ class Supervisor:
 
     def _log(self, branch: int) -> Path:
         return self._job.scratch / f"branch_{branch}.{self._pid}.log"
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child of this process has ended; of which note is taken elsewhere."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _size(path: Path) -> int:
