@@ -85,7 +85,8 @@ def values_of_task(task: type[luigi.Task]) -> dict[str, list[str]]:
     for name, parameter in task.get_params():
         option = name.replace("_", "-")
         if isinstance(parameter, luigi.BoolParameter):
-            found[option] = ["True", "False"]
+            is_question = isinstance(parameter._default, str)  # a flag that takes a text: not yes or no, but of what
+            found[option] = ["all"] if is_question else ["True", "False"]
         elif isinstance(parameter, luigi.ChoiceParameter):
             found[option] = sorted(map(str, parameter._choices))
         elif isinstance(parameter, luigi.EnumParameter):

@@ -1,4 +1,4 @@
-# Completion of "law" in bash and zsh: subcommands, tasks, parameters and values.
+# Completion of "law" and "analysis" in bash and zsh: subcommands, tasks, parameters and values.
 #
 # Sourced by setup.sh. It runs at each keystroke, hence nothing but what the shell has built in, on two small files in
 # LAW_HOME that "python -m analysis.completion" writes:
@@ -6,20 +6,32 @@
 #   values  parameter<TAB>value ... and Family.parameter<TAB>value ...; the value *.yaml stands for such files
 # shellcheck shell=bash disable=SC2034,SC2206,SC2296
 
-# Sets _analysis_found to the options of the subcommand $1 of law.
+# Sets _analysis_found to the subcommands of the program $1, or to the options of the subcommand $1.
 _analysis_options() {
   case "$1" in
+    law) _analysis_found="run index config software completion location quickstart luigid --help --version" ;;
+    analysis) _analysis_found="history logs jobs gc --help" ;;
+    run) _analysis_found="--workers --local-scheduler --scheduler-host --scheduler-port --log-level --help" ;;
     index) _analysis_found="--modules --no-externals --remove --show --location --quiet --verbose --help" ;;
     config) _analysis_found="--remove --expand --location --help" ;;
     software) _analysis_found="--deps --location --print-deps --remove --help" ;;
     quickstart) _analysis_found="--directory --no-tasks --no-config --no-setup --help" ;;
     luigid) _analysis_found="--background --pidfile --logdir --state-path --address --unix-socket --port --help" ;;
+    history | jobs) _analysis_found="--json --help" ;;
+    logs) _analysis_found="--attempt --all --list --help" ;;
+    gc) _analysis_found="--delete --stale --history --version --yes --help" ;;
     *) _analysis_found="--help" ;;
   esac
 }
 
-# Sets _analysis_found to what can stand at the word $3 of "law run $1": task families without $1; the values of the
-# option $2; else options. An option --Family-parameter sets the parameter of a task further up the chain.
+# Whether a task and its parameters follow the subcommand $1.
+_analysis_takes_task() {
+  case "$1" in run | history | logs) return 0 ;; *) return 1 ;; esac
+}
+
+# Sets _analysis_found to what can stand at the word $3 of "law run $1", or of another subcommand $4 that takes a task:
+# task families without $1; the values of the option $2; else options. An option --Family-parameter sets the parameter
+# of a task further up the chain.
 _analysis_lookup() {
   local module family parameters name values
   local families="" own="" upstream="" value_family="$1" value_name="${2#--}"
@@ -35,8 +47,9 @@ _analysis_lookup() {
   if [ -z "$1" ]; then
     _analysis_found="${families}"
   elif [ -z "$2" ]; then
-    own=" ${own} workers local-scheduler scheduler-host scheduler-port log-level help"
-    _analysis_found="${upstream:-${own// / --}}"
+    _analysis_options "$4"
+    own=" ${own}"
+    _analysis_found="${upstream:-${own// / --} ${_analysis_found}}"
     case "${upstream}$3" in --[A-Z]*) _analysis_found="${families// / --}" && _analysis_partial=1 ;; esac
   elif [ -r "${LAW_HOME}/values" ]; then
     while IFS=$'\t' read -r name values; do
@@ -54,11 +67,11 @@ if [ -n "${BASH_VERSION:-}" ]; then
     local _analysis_found="" _analysis_partial="" candidates=()
     COMPREPLY=()
     if ((COMP_CWORD < 2)); then
-      _analysis_found="run index config software completion location quickstart luigid --help --version"
-    elif [[ "${COMP_WORDS[1]}" != run ]]; then
+      _analysis_options "${COMP_WORDS[0]##*/}"
+    elif ! _analysis_takes_task "${COMP_WORDS[1]}"; then
       _analysis_options "${COMP_WORDS[1]}"
     elif ((COMP_CWORD == 2)); then
-      _analysis_lookup "" "" "${current}"
+      _analysis_lookup "" "" "${current}" "${COMP_WORDS[1]}"
     else
       # "--option=value" is three words where COMP_WORDBREAKS contains "=", and one word where it does not
       if [[ "${current}" == "=" ]]; then
@@ -70,7 +83,7 @@ if [ -n "${BASH_VERSION:-}" ]; then
       elif [[ "${current}" != -* && "${COMP_WORDS[COMP_CWORD - 1]}" == --* ]]; then
         option="${COMP_WORDS[COMP_CWORD - 1]}"
       fi
-      _analysis_lookup "${COMP_WORDS[2]}" "${option}" "${current}"
+      _analysis_lookup "${COMP_WORDS[2]}" "${option}" "${current}" "${COMP_WORDS[1]}"
       if [[ -n "${option}" && "${current}" == *,* ]]; then
         prefix+="${current%,*}," current="${current##*,}"
       fi
@@ -91,17 +104,17 @@ if [ -n "${BASH_VERSION:-}" ]; then
       fi
     done
   }
-  complete -o bashdefault -o default -F _analysis_complete law
+  complete -o bashdefault -o default -F _analysis_complete law analysis
 elif [[ -o interactive ]]; then
   _analysis_complete() {
     local option="" word _analysis_found="" _analysis_partial=""
     local -a names patterns
     if ((CURRENT <= 2)); then
-      _analysis_found="run index config software completion location quickstart luigid --help --version"
-    elif [[ "${words[2]}" != run ]]; then
+      _analysis_options "${words[1]##*/}"
+    elif ! _analysis_takes_task "${words[2]}"; then
       _analysis_options "${words[2]}"
     elif ((CURRENT == 3)); then
-      _analysis_lookup "" "" "${PREFIX}"
+      _analysis_lookup "" "" "${PREFIX}" "${words[2]}"
     else
       if [[ "${PREFIX}" == --*=* ]]; then
         option="${PREFIX%%=*}"
@@ -109,7 +122,7 @@ elif [[ -o interactive ]]; then
       elif [[ "${PREFIX}" != -* && "${words[CURRENT-1]}" == --* ]]; then
         option="${words[CURRENT-1]}"
       fi
-      _analysis_lookup "${words[3]}" "${option}" "${PREFIX}"
+      _analysis_lookup "${words[3]}" "${option}" "${PREFIX}" "${words[2]}"
       [[ -z "${option}" ]] || compset -P '*,'
     fi
     for word in $(printf '%s' "${_analysis_found}"); do
@@ -123,5 +136,5 @@ elif [[ -o interactive ]]; then
     autoload -Uz compinit
     compinit -i -d "${LAW_HOME}/zcompdump"
   fi
-  compdef _analysis_complete law
+  compdef _analysis_complete law analysis
 fi

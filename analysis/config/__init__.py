@@ -43,5 +43,5 @@ def parameter_values() -> dict[str, list[str]]:
         "variable": list(VARIABLES),
         "variables": list(VARIABLES),
         "process": list(PROCESSES),
-        "workflow": ["local"],
+        "workflow": ["local", "htcondor", "slurm"],
     }

@@ -22,9 +22,7 @@ class NoLogError(AnalysisError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.usage = (
-        "analysis logs [-h] [--attempt N | --all | --list] TASK [--parameters as in law run, with --branch for a log]"
-    )
+    parser.usage = "analysis logs [-h] TASK [--parameters as in law run] [--attempt N | --all | --list]"
     parser.add_argument(
         "task", metavar="TASK", help="task family; its parameters follow as in law run, e.g. --branch 3"
     )
@@ -123,7 +121,7 @@ def _last_attempts(task: AnalysisTask, found: Mapping[int, Sequence[Attempt]]) -
         [str(branch), found[branch][-1].result, str(len(found[branch])), *_end(found[branch][-1])] for _, branch in last
     ]
     table = tabulate(rows, ["branch", "result", "attempts", *_END], disable_numparse=True)
-    return f"{table}\n\nanalysis logs {command_line(task)} --branch {last[0][1]} prints a log."  # type: ignore[arg-type]
+    return f"{table}\n\nanalysis logs {command_line(task)} --branch {last[0][1]} prints a log."
 
 
 def _all_attempts(found: Mapping[int, Sequence[Attempt]]) -> str:

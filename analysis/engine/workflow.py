@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import law
@@ -159,7 +159,14 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow, HTCondorWorkflow, SlurmW
 
     def all_branch_numbers(self) -> list[int]:
         """Numbers of the branches, be they among those that are asked for or not."""
-        return list(self.get_branch_map(reduce_branches=False)) if self.branches else self.branch_numbers()
+        return list(self._all_branches)
+
+    @functools.cached_property
+    def _all_branches(self) -> list[int]:
+        if not self.branches:
+            return self.branch_numbers()
+        # law's own argument for this, reduce_branches=False, is without effect once there is a branch map
+        return list(self._sanitize_branch_map(self.create_branch_map(), self.force_contiguous_branches))
 
     # jobs
 
@@ -187,6 +194,18 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow, HTCondorWorkflow, SlurmW
         """Tell the scheduler's page how far the branches are."""
         if total:
             self.publish_progress(100.0 * done / total)
+
+    def _reset_branch_boundaries(self, full_branch_map: Mapping[int, Any]) -> None:
+        """Check ``--branches``: law drops what is not there, and runs all branches if nothing is left."""
+        first, last = min(full_branch_map, default=0), max(full_branch_map, default=-1)
+        for part in self.branches:
+            if full_branch_map.keys().isdisjoint(law.util.range_expand([part], min_value=first, max_value=last + 1)):
+                text = ":".join("" if number is None else str(number) for number in part)
+                msg = (
+                    f"{self.get_task_family()} has no branches {text} (--branches): its branches are {first} to {last}"
+                )
+                raise ParameterError(msg)
+        super()._reset_branch_boundaries(full_branch_map)
 
     def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
         """Branches with their data.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import configparser
+import os
 import re
 import shlex
+import subprocess
+import sys
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +22,10 @@ from analysis.columnar.column import leaves
 from analysis.columnar.producers import reduced_columns
 from analysis.config import PROCESSES, SHIFTS, VARIABLES, ConfigurationError, check_known, get_campaign
 from analysis.config.campaigns import BUILTIN, validate
+from analysis.engine.backends.base import FailureClass
+from analysis.engine.backends.htcondor import HTCondorSettings
+from analysis.engine.backends.settings import BatchSettings, batch_settings
+from analysis.engine.backends.slurm_script import SlurmSettings
 from analysis.engine.policy import StalePolicy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -118,8 +126,45 @@ def test_every_task_is_in_the_architecture(family: str) -> None:
 def test_every_module_of_the_engine_is_in_the_architecture() -> None:
     table = (REPOSITORY / "docs" / "architecture.md").read_text().partition("The modules of `engine`:")[2]
     named = set(re.findall(r"`(\w+)`", table.partition("*Planned:*")[0]))
-    modules = {path.stem for path in (REPOSITORY / "analysis" / "engine").glob("[a-z]*.py")}
+    modules = {path.stem for path in (REPOSITORY / "analysis" / "engine").rglob("[a-z]*.py")}
     assert modules <= named
+
+
+def test_settings_of_jobs_are_documented() -> None:
+    """Those of all sites in law.cfg, at their defaults; those of one batch system, and failures, on the page."""
+    written = configparser.ConfigParser(delimiters=(":",), allow_no_value=True, interpolation=None)
+    written.read(REPOSITORY / "law.cfg")
+    assert set(written["batch"]) == {field.name for field in fields(BatchSettings)}
+    assert batch_settings() == BatchSettings()
+    page = (REPOSITORY / "docs" / "batch.md").read_text()
+    for field in (*fields(HTCondorSettings), *fields(SlurmSettings)):
+        assert field.name in ("extra", "shared_filesystem") or f"`{field.name}`" in page
+    for word in FailureClass:
+        assert f"| `{word}` |" in page
+    for profile in (REPOSITORY / "profiles").glob("*.cfg"):
+        assert f"| `{profile.stem}` |" in page
+
+
+@pytest.mark.parametrize("profile", sorted(path.stem for path in (REPOSITORY / "profiles").glob("*.cfg")))
+def test_profiles_are_valid(profile: str) -> None:
+    """In a process of their own, since law reads its configuration once."""
+    code = (
+        "import law; from analysis.engine.backends import registry, settings; settings.check_profile(); "
+        "print(settings.batch_settings().max_memory, settings.profile_resources('X')[0].memory, "
+        "registry.backend('htcondor').name, registry.backend('slurm').name)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ANALYSIS_PROFILE": profile, "LAW_CONFIG_FILE": str(REPOSITORY / "law.cfg")},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    memory = {"local": "16000000000", "lxplus": "24000000000", "naf": "32000000000", "slurm": "64000000000"}[profile]
+    default = "1500000000" if profile == "naf" else "2000000000"
+    assert said.stdout.split() == [memory, default, "htcondor", "slurm"]
 
 
 def test_rules_for_stale_outputs_are_in_law_cfg() -> None:

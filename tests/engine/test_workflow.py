@@ -100,3 +100,30 @@ def test_task_without_branches_has_none() -> None:
     assert (list(task.branch_tasks()), task.branch_numbers(), task.whole()) == ([task], [], task)
     with pytest.raises(ParameterError, match=r"^Sum has no branches, so no branch 1$"):
         task.branch_task(1)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [("20", "20"), ("3,20", "20"), ("-1", "-1"), ("20:30", "20:30"), ("40:,3", "40:"), ("3:3", "3:3")],
+)
+def test_branches_that_are_not_there(asked: str, text: str) -> None:
+    with pytest.raises(ParameterError, match=f"has no branches {text} \\(--branches\\): its branches are 0 to 19"):
+        Square(branches=asked).check()
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("asked", "numbers"), [("18:30", [18, 19]), (":2", [0, 1]), ("0,19", [0, 19]), ("0:99", list(range(20)))]
+)
+def test_ranges_end_with_the_branches(asked: str, numbers: list[int]) -> None:
+    part = Square(branches=asked)
+    assert part.branch_numbers() == numbers
+
+
+@pytest.mark.usefixtures("store")
+def test_all_branches_are_known_to_a_part() -> None:
+    part = Square(branches="3:5")
+    for _ in range(2):
+        assert part.all_branch_numbers() == list(range(20))
+        assert part.branch_numbers() == [3, 4]

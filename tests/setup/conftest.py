@@ -25,6 +25,8 @@ class FitModel(law.Task):
     version = luigi.Parameter(default="v1")
     campaign = luigi.Parameter(default="demo")
     unblind = luigi.BoolParameter(default=False)
+    workflow = luigi.Parameter(default="")
+    cancel = luigi.BoolParameter(default="", parsing=luigi.BoolParameter.EXPLICIT_PARSING)
 
     def output(self):
         return law.LocalFileTarget(f"{law.config.get_expanded('target', 'tmp_dir')}/{self.version}.txt")
@@ -53,6 +55,7 @@ def parameter_values():
     return {
         "campaign": ["demo", "agc_2015", "*.yaml"],
         "dataset": ["ttbar", "ttbar_scaleup", "wjets"],
+        "workflow": ["local", "slurm"],
         "shift": ["nominal", "jes_up", "jes_down"],
         "variables": ["ht", "trijet_mass"],
         "histograms": ["$(touch pwned)", "*.json"],

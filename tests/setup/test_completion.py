@@ -9,6 +9,9 @@ import pexpect
 import pytest
 
 from analysis.completion.__main__ import completion_lines
+from analysis.config import parameter_values
+from analysis.console import COMMANDS
+from analysis.engine.backends.options import WORKFLOW_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +112,17 @@ COMPLETED = {
     "law run FitModel --campaign mi": "law run FitModel --campaign mine.yaml",
     "law run FitModel --campaign=mi": "law run FitModel --campaign=mine.yaml",
     "law run FitModel --log-level W": "law run FitModel --log-level WARNING",
+    "law run FitModel --scheduler-h": "law run FitModel --scheduler-host",
+    "law run FitModel --canc": "law run FitModel --cancel",
+    "law run FitModel --cancel a": "law run FitModel --cancel all",
+    "law run FitModel --workflow s": "law run FitModel --workflow slurm",
+    "analysis hi": "analysis history",
+    "analysis logs Sel": "analysis logs SelectEvents",
+    "analysis logs SelectEvents --att": "analysis logs SelectEvents --attempt",
+    "analysis logs SelectEvents --dataset w": "analysis logs SelectEvents --dataset wjets",
+    "analysis history SelectEvents --js": "analysis history SelectEvents --json",
+    "analysis jobs --j": "analysis jobs --json",
+    "analysis gc --del": "analysis gc --delete",
 }
 
 
@@ -124,6 +138,7 @@ def test_lists_what_is_not(terminal: Terminal) -> None:
     assert {"nominal", "jes_up", "jes_down"} <= terminal.offers("law run SelectEvents --shift ")
     assert {"local", "htcondor"} <= terminal.offers("law run SelectEvents --workflow ")
     assert {"--campaign", "--unblind", "--version", "--workers"} <= terminal.offers("law run FitModel --")
+    assert "--workers" not in terminal.offers("analysis logs FitModel --")
 
 
 def test_offers_names_and_files_of_campaigns(terminal: Terminal) -> None:
@@ -154,6 +169,21 @@ def test_options_of_subcommands_are_those_of_law(ready: Project) -> None:
         assert set(done.stdout.split()) == known
     done = ready.shell('source "$SETUP"; COMP_WORDS=(law ""); COMP_CWORD=1; _analysis_complete; echo "${COMPREPLY[@]}"')
     assert set(done.stdout.split()) == {*law.cli.cli.progs, "--help", "--version"}
+
+
+def test_options_of_subcommands_are_those_of_analysis(ready: Project) -> None:
+    def offered(name: str) -> set[str]:
+        return set(ready.shell(f'source "$SETUP"; _analysis_options {name}; echo $_analysis_found').stdout.split())
+
+    assert offered("analysis") == {*COMMANDS, "--help"}
+    for name, command in COMMANDS.items():
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        assert offered(name) == {option for option in parser._option_string_actions if option.startswith("--")}
+
+
+def test_workflow_types_are_those_of_tasks() -> None:
+    assert tuple(parameter_values()["workflow"]) == WORKFLOW_TYPES
 
 
 def test_values_of_the_configuration_precede_those_of_the_task() -> None:

@@ -130,6 +130,12 @@ give_up() {
 
 # ---- packages, users, files
 
+# Writes what is wrong into apt.log; fails only while another apt updates: the timeout of apt-get is not for that lock.
+update_packages() {
+  apt-get update -qq > /dev/null 2> "${TESTBED_DIR}/apt.log" && : > "${TESTBED_DIR}/apt.log" ||
+    ! grep -q 'Could not get lock' "${TESTBED_DIR}/apt.log"
+}
+
 # install_packages COMMAND:PACKAGE...: those whose command is missing. Another apt is waited for.
 install_packages() {
   local entry packages=()
@@ -139,7 +145,8 @@ install_packages() {
   ((${#packages[@]} > 0)) || return 0
   command -v apt-get > /dev/null || fail "packages are missing (${packages[*]}) and there is no apt-get: use Debian 12."
   say "installing ${packages[*]} ..."
-  wait_for 600 apt-get update -qq || fail "'apt-get update' fails: run it by hand to see why."
+  wait_for 600 update_packages
+  [[ ! -s "${TESTBED_DIR}/apt.log" ]] || { cat "${TESTBED_DIR}/apt.log" >&2; fail "'apt-get update' failed."; }
   DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends \
     "${packages[@]}" > "${TESTBED_DIR}/apt.log" 2>&1 ||
     { tail -n 20 "${TESTBED_DIR}/apt.log" >&2; fail "'apt-get install ${packages[*]}' failed."; }
@@ -150,7 +157,7 @@ make_user() {
   getent passwd "${TESTBED_USER}" > /dev/null ||
     useradd --no-create-home --home-dir "${TESTBED_DIR}/home" --shell /bin/bash "${TESTBED_USER}"
   install -d -o "${TESTBED_USER}" -g "${TESTBED_USER}" -m 755 \
-    "${TESTBED_DIR}/home" "${TESTBED_DIR}/repository" "${TESTBED_DIR}/scratch"
+    "${TESTBED_DIR}"/{home,repository,scratch,environments}
 }
 
 # render TEMPLATE FILE EXTRA [NAME=VALUE...]: fills @NAME@; a line "Key = value" of the file EXTRA replaces those of that

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.engine import session
-from analysis.engine.backends import registry
+from analysis.engine.backends import preflight, registry
 from analysis.engine.backends.base import SchedulerDownError
 from analysis.engine.backends.collect import Collector
 from analysis.engine.backends.ledger import Attempt, Job, Ledger
@@ -93,6 +93,8 @@ class Controller:
         registry.backend(self.workflow.effective_workflow).check()
         self._drop_unwanted()
         self._started = self._event = time.time()
+        if {"unsubmitted", "retry"} & set(self._look().stages.values()):  # jobs that run are watched in any case
+            preflight.check(self.workflow, self.settings)
         try:
             self._loop()
         except KeyboardInterrupt:

@@ -105,12 +105,11 @@ def _argument(text: str) -> str:
 
 
 def _files(paths: Iterable[Path]) -> str:
-    texts = [_path(path) for path in paths]
-    for text in texts:
-        if "," in text:
-            msg = f"HTCondor cannot transfer {text}: its name has a comma, which separates names. Choose another one."
+    for path in (paths := list(paths)):
+        if "," in str(path):
+            msg = f"HTCondor cannot transfer {path}: its name has a comma, which separates names. Choose another one."
             raise SubmissionError(msg)
-    return ", ".join(texts)
+    return ", ".join(map(_path, paths))
 
 
 def _path(path: Path) -> str:

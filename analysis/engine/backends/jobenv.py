@@ -40,7 +40,7 @@ def job_files() -> JobFiles:
         BundleError: if it cannot be copied.
     """
     folder, settings = jobs_folder() / "bundles", batch_settings()
-    is_shared, also = settings.shared_filesystem, [name.strip() for name in settings.job_files.split(",") if name.strip()]
+    is_shared, also = settings.shared_filesystem, settings.job_files.replace(",", " ").split()
     repository = repository_bundle(_REPOSITORY, folder, packed=not is_shared, also=also).path
     environment = Path(sys.prefix)
     return JobFiles(repository, environment if is_shared else sandbox_bundle(environment, folder).path)

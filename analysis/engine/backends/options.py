@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import law
 import luigi
 
-from analysis.engine.backends.resources import Resources, parse_size, parse_time
+from analysis.engine.backends.resources import GB, HOUR, Resources, parse_size, parse_time
 from analysis.engine.backends.settings import profile_resources
 from analysis.engine.errors import ParameterError
 
 WORKFLOW_TYPES = ("local", "htcondor", "slurm")
 """Values of ``--workflow``."""
 
-_FALLBACK = Resources(cores=1, memory=2 * 10**9, runtime=2 * 3600)
+_FALLBACK = Resources(cores=1, memory=2 * GB, runtime=2 * HOUR)
 
 
 class BatchTask(law.Task):  # type: ignore[misc]

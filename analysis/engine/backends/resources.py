@@ -12,7 +12,8 @@ from analysis.engine.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MB = 10**6
+MB, GB = 10**6, 10**9
+HOUR = 3600
 _SIZES = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": MB, "MB": MB, "G": 10**9, "GB": 10**9, "T": 10**12, "TB": 10**12}
 _SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _TIMES = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}

@@ -41,7 +41,6 @@ class BatchSettings:
         keep_logs: logs that are kept per branch.
         job_files: files and directories of the repository that jobs need beside the package, separated by commas.
         forward_env: variables of this shell that jobs get as well; names, separated by commas.
-        probe: whether one small job looks whether the store can be written, before all others.
     """
 
     shared_filesystem: bool = True
@@ -60,7 +59,6 @@ class BatchSettings:
     keep_logs: int = 5
     job_files: str = ""
     forward_env: str = ""
-    probe: bool = False
 
 
 _SIZES = {"max_memory"}

@@ -100,6 +100,8 @@ _NODE_REASONS = frozenset(("NodeDown", "SystemFailure"))
 _NO_OUTPUT = 53
 """Slurm's code of a job whose output could not be opened on the node."""
 _SIGNALS = 64
+_UNFINISHED = "allocation"
+"""Name in accounting of a job of which it knows the end, and not yet of which array it was a task."""
 _NOTHING = frozenset(("", "None", "N/A", "NONE", "Unknown", "None assigned", "(null)"))
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -121,6 +123,8 @@ def parse_history(text: str) -> dict[str, Row]:
     for cells in _table(text, len(HISTORY_FORMAT)):
         identity, state, status, reason, host, start, end, limit, memory, name = cells
         job, _, step = identity.partition(".")
+        if name == _UNFINISHED:
+            continue
         if step:  # memory is known of steps alone; they follow their job
             peak = max(_size(memory), found[job].memory or 0) if job in found else 0
             if peak:
@@ -266,7 +270,9 @@ def _because(row: Row) -> str:
 
 
 def _rest(rows: Collection[Row]) -> dict[str, Row]:
-    return {master(row.id): row for row in rows if "_" not in row.id or "[" in row.id}
+    """Records of tasks that never started, by array: cancelled, or refused at submission."""
+    never = (row for row in rows if row.word == "CANCELLED" or _NEVER_REASONS.fullmatch(row.reason))
+    return {master(row.id): row for row in never if "_" not in row.id or "[" in row.id}
 
 
 def _covering(rest: Mapping[str, Row], identity: str) -> Row | None:

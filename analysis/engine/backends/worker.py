@@ -34,7 +34,7 @@ NO_SPEC = 83
 """Exit code if the job cannot find out what to do, see :data:`~analysis.engine.backends.failures.EXIT_CODES`."""
 
 _INTERVAL = 0.5
-_PATIENCE = 0.5
+_PATIENCE = 2.0
 _HEAD, _TAIL = 1_000_000, 9_000_000
 _NEARLY = 0.9
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -163,9 +163,10 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in _ENDING:
             signal.signal(number, self._remember)
-        while self._todo and not self._stopped and self._verdict() is None:
+        while self._todo and not self._stopped:
             self._watch(*self._fork())
             tree.kill_descendants()
+            self._stopped = self._stopped or self._verdict() is not None
         return not self._todo and not self._failed
 
     def _remember(self, number: int, _frame: object) -> None:

@@ -174,7 +174,7 @@ def test_started_again(cluster: Cluster) -> None:
         return ids[0] in found and found[ids[0]].reason == "BeginTime"
 
     cluster.until(ids, waits)
-    admin("scontrol", "update", f"jobid={ids[0]}", "StartTime=now")  # else after two minutes
+    admin("scontrol", "update", f"jobid={ids[0]}", "StartTime=now+2")  # else after two minutes
 
     def over(found: Answers) -> bool:
         seen.update(item.state for item in found.values())
@@ -238,7 +238,7 @@ def test_too_much_memory(cluster: Cluster) -> None:
     text = "exec python3 -c 'import time; block = bytearray(300 * 10**6); time.sleep(100)'\n"
     _, ids = cluster.submit(text, "a", resources=Resources(memory=60 * 10**6))
     found = cluster.until_over(ids)[ids[0]]
-    assert found.failure is FailureClass.MEMORY
+    assert found.failure is FailureClass.MEMORY, cluster.backend._history("--jobs", ids[0], since=0)
     assert found.memory is not None
     assert found.memory > 300 * 10**6
 

@@ -270,6 +270,16 @@ def test_cancelled_tasks_of_others_count_for_no_job() -> None:
     assert states([Row("5_0", "COMPLETED", 0)], [Row("5", "CANCELLED by 1000")], "5_0") == {"5_0": (FINISHED, "")}
 
 
+def test_only_tasks_that_never_started_share_a_record() -> None:
+    """The last task of an array that starts has the number of the array, and for a moment no other in accounting."""
+    text = "5|FAILED|0:9|None|vm|10|20|||allocation\n5.batch|CANCELLED|0:9||vm|10|20||300916K|batch\n"
+    assert parse_history(text) == {}
+    assert states([], [Row("5", "FAILED", None, 9)], "5_0") == {}
+    refused = Row("5_[0-1]", "FAILED", 1, reason="BadConstraints")
+    assert states([refused], [], "5_0", "5_1") == {}
+    assert states([refused], None, "5_0") == {"5_0": (FAILED, "FAILED: BadConstraints")}
+
+
 def test_cancelled_tasks_without_accounting() -> None:
     assert states([Row("5", "CANCELLED")], None, "5_0") == {"5_0": (FAILED, "CANCELLED")}
     assert states([Row("5", "CANCELLED")], [], "5_0") == {}
