@@ -178,11 +178,11 @@ class AnalysisWorkflow(AnalysisTask, law.LocalWorkflow, HTCondorWorkflow, SlurmW
         """Whether the scheduler's page offers to send messages."""
         return bool(self.is_workflow()) and self.workflow != "local"
 
-    def handle_messages(self) -> None:
-        """Do what was asked for on the scheduler's page."""
+    def handle_messages(self) -> bool:
+        """Do what was asked for on the scheduler's page, if anything was."""
         from analysis.engine.backends.messages import handle_messages
 
-        handle_messages(self)
+        return handle_messages(self)
 
     def publish_jobs(self, message: str, done: int, total: int) -> None:
         """Tell the scheduler's page how far the jobs are."""

@@ -12,22 +12,16 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from analysis.engine.backends.base import BackendError
 from analysis.engine.lock import Lock
 
-if TYPE_CHECKING:
-    from analysis.engine.backends.settings import BatchSettings
-
-JOB_SCRIPT = Path(__file__).with_name("job.sh")
-"""What a batch system starts."""
 NEEDED = ("analysis", "sandboxes", "profiles", "law.cfg", "setup.sh", "pyproject.toml")
 """What a job needs of the repository."""
 LARGEST = 100_000_000
@@ -35,10 +29,6 @@ LARGEST = 100_000_000
 UNUSED = 30 * 86400.0
 """Age [s] at which :func:`prune` removes a bundle that no submission has used meanwhile."""
 
-BUNDLES = "bundles"
-"""Folder of bundles, among those of the submissions."""
-
-_FORWARDED = ("ANALYSIS_PROFILE", "ANALYSIS_WORKER_CACHE", "X509_USER_PROXY")
 _DIGITS = 16
 _SKIPPED = frozenset({"__pycache__", "_virtualenv.py", "_virtualenv.pth"})
 
@@ -57,40 +47,6 @@ class Bundle(NamedTuple):
 
     path: Path
     digest: str
-
-
-def job_environment(
-    spec: Path, settings: BatchSettings, token: str, store: Path
-) -> tuple[dict[str, str], tuple[Path, ...]]:
-    """Environment of jobs, and the files that they have to find in their working directory.
-
-    Args:
-        spec: description of the jobs.
-        settings: of the site.
-        token: of the submission.
-        store: the store.
-
-    Raises:
-        BundleError: if the repository or the sandbox cannot be handed over.
-    """
-    from analysis.engine.backends.settings import jobs_folder
-
-    shared, bundles = settings.shared_filesystem, jobs_folder() / BUNDLES
-    base = Path(os.environ.get("ANALYSIS_BASE") or Path(__file__).resolve().parents[3])
-    environment, python = Path(sys.prefix), Path(sys.executable)
-    repository = repository_bundle(base, bundles, packed=not shared).path
-    sandbox = environment if shared else sandbox_bundle(environment, bundles).path
-    names = {*_FORWARDED, *(name.strip() for name in settings.forward_env.split(","))}
-    return {
-        **{name: text for name, text in os.environ.items() if name in names or name.startswith("LAW__")},
-        "ANALYSIS_STORE": str(store),
-        "ANALYSIS_JOB_TOKEN": token,
-        "ANALYSIS_JOB_SPEC": str(spec) if shared else spec.name,
-        "ANALYSIS_JOB_REPOSITORY": str(repository) if shared else repository.name,
-        "ANALYSIS_JOB_SANDBOX": str(sandbox) if shared else sandbox.name,
-        # without the environment, what it was made with
-        "ANALYSIS_JOB_PYTHON": str(python if shared else python.resolve()),
-    }, () if shared else (spec, repository, sandbox)
 
 
 # the repository

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analysis.engine.backends import joblogs, registry
-from analysis.engine.backends.base import FailureClass, JobState, JobStatus
+from analysis.engine.backends.base import FailureClass, JobState, JobStatus, SchedulerDownError
 from analysis.engine.backends.failures import EXIT_CODES, Failure
 from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY, Attempt, Job, Ledger, Result
 from analysis.engine.backends.summary import FailedBranch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from analysis.engine.workflow import AnalysisWorkflow
 
 _TAIL = 2000
+_ENDS_OF_JOBS = (FailureClass.WALLTIME, FailureClass.NODE)
 _BRANCH_FAILED = 1
 """Exit code of a job in which a branch failed, as its report in the store says."""
 
@@ -36,14 +38,14 @@ class Collector:
     def __init__(self, workflow: AnalysisWorkflow, ledger: Ledger, settings: BatchSettings, snapshot: Snapshot) -> None:
         self._workflow, self._ledger, self._settings, self._snapshot = workflow, ledger, settings, snapshot
         self._key = str(workflow.folder)
-        self._failures: dict[int, Failure] = {}
+        self._failures: dict[tuple[int, int], Failure] = {}
         self.done: set[int] = set()
 
-    def collect(self, wanted: Collection[int]) -> bool:
+    def collect(self, wanted: Mapping[int, str]) -> bool:
         """Look at the store for what jobs that ended have left there.
 
         Args:
-            wanted: the branches of this run.
+            wanted: the branches of this run, with the digests of today's recipes.
 
         Returns:
             Whether an attempt was settled, by this run or by another one.
@@ -54,23 +56,35 @@ class Collector:
         todo = {
             b: a[-1]
             for b, a in attempts.items()
-            if b in wanted and b not in self.done and self._is_to_see(a[-1], ended)
+            if b in wanted and b not in self.done and self._is_to_see(a[-1], wanted[b], ended)
         }
         if not todo:
             return False
         snapshot = Snapshot(self._snapshot)
         done = {branch for branch in todo if snapshot.state(self._workflow.branch_task(branch)) is State.CURRENT}
-        results = [Result(branch, todo[branch].job, DONE) for branch in done]
+        settled = self._ledger.settle(self._key, [Result(branch, todo[branch].job, DONE) for branch in done])
+        self.done |= done
         lost = {branch: a for branch, a in todo.items() if branch not in done and a.result is None}
         if lost:
-            results += self._failed(lost, ended, attempts)
-        settled = self._ledger.settle(self._key, results)
-        self.done |= done
+            settled |= self._ledger.settle(self._key, self._failed(lost, ended, attempts))
         return bool(settled) or len(self.done) > before
 
-    def _is_to_see(self, attempt: Attempt, ended: Mapping[int, Job]) -> bool:
-        # the second: another run that watches the same jobs was quicker
-        return (attempt.result is None and attempt.job in ended) or attempt.result == DONE
+    def missing(self, branches: Collection[int]) -> list[int]:
+        """Those of several branches that are not complete now; the others are done.
+
+        Args:
+            branches: branches of which the ledger knows nothing that says so: another run may have cleaned it, and
+                outputs come late or from elsewhere.
+        """
+        snapshot = Snapshot(self._snapshot)
+        done = {b for b in branches if snapshot.state(self._workflow.branch_task(b)) is State.CURRENT}
+        self.done |= done
+        return [branch for branch in branches if branch not in done]
+
+    def _is_to_see(self, attempt: Attempt, digest: str, ended: Mapping[int, Job]) -> bool:
+        # the second: another run that watches the same jobs was quicker; one of other code settles its own ones
+        is_ours = attempt.result is None and attempt.digest == digest
+        return (is_ours and attempt.job in ended) or attempt.result == DONE
 
     def _has_ended(self, job: Job) -> bool:
         return self._is_lost(job) or bool(job.status and not job.status.state.is_active)
@@ -88,42 +102,56 @@ class Collector:
     ) -> list[Result]:
         logs = joblogs.attempts(self._workflow.files, self._workflow.folder)
         found: dict[int, Failure] = {}
+        ends = {a.token: a for of_branch in logs.values() for a in of_branch if a.failure in _ENDS_OF_JOBS}
         for branch, attempt in lost.items():
-            failure = self._failure(ended[attempt.job], logs.get(branch, []))
+            failure = self._failure(ended[attempt.job], logs.get(branch, []), ends)
             if failure is not None:
                 found[branch] = failure
-        self._take_out({lost[branch].job: ended[lost[branch].job] for branch in found})
-        self._failures |= found
+        stuck = self._take_out({lost[branch].job: ended[lost[branch].job] for branch in found})
+        found = {branch: failure for branch, failure in found.items() if lost[branch].job not in stuck}
+        self._failures |= {(branch, lost[branch].job): failure for branch, failure in found.items()}
         return [
             Result(branch, lost[branch].job, self._verdict(failure.kind, attempts[branch]), failure.kind)
             for branch, failure in found.items()
         ]
 
-    def _take_out(self, jobs: Mapping[int, Job]) -> None:
-        """Remove jobs that failed and still are in the queue, or may be: before others take their place."""
+    def _take_out(self, jobs: Mapping[int, Job]) -> set[int]:
+        """Remove jobs that failed and still are in the queue, or may be: before others take their place.
+
+        Returns:
+            Those that could not be removed now.
+        """
+        self._ledger.over(jobs)  # first: what the scheduler says of a removed job is not why it failed
+        stuck: set[int] = set()
         for name in {job.backend for job in jobs.values()}:
-            ids = [
-                job.id
-                for job in jobs.values()
+            ids = {
+                number: job.id
+                for number, job in jobs.items()
                 if job.backend == name and job.id and (job.status is None or job.status.in_queue or self._is_lost(job))
-            ]
-            if ids:
-                registry.backend(name).cancel(ids)
-        self._ledger.over(jobs)
+            }
+            try:
+                if ids:
+                    registry.backend(name).cancel(list(ids.values()))
+            except SchedulerDownError:
+                stuck |= ids.keys()
+        return stuck
 
     def _verdict(self, failure: FailureClass, attempts: list[Attempt]) -> str:
         base, retries = self._workflow.job_resources(), self._workflow.retries
         return RETRY if is_tried_again(failure, tries(attempts), base, self._settings, retries) else FAILED
 
-    def _failure(self, job: Job, logs: list[joblogs.Attempt]) -> Failure | None:
-        """Why a branch of a job failed; ``None`` if that may become visible yet."""
+    def _failure(self, job: Job, logs: list[joblogs.Attempt], ends: Mapping[str, joblogs.Attempt]) -> Failure | None:
+        """Why a branch of a job failed; ``None`` if that may become visible yet.
+
+        Args:
+            job: the job.
+            logs: of the branch.
+            ends: of other branches, with which their jobs ended: those that were to follow were never begun.
+        """
         token = joblogs.job_token(job.token, job.position)
         report = next((attempt for attempt in reversed(logs) if attempt.token == token and attempt.failure), None)
-        if report is not None:
-            try:
-                return joblogs.read_report(self._workflow.files, self._workflow.folder, report)
-            except joblogs.LogError:
-                return Failure(report.failure or FailureClass.NODE, "", "its report cannot be read", job=job.id or "")
+        if report is not None or token in ends:
+            return self._read(report or ends[token], job.status)
         if self._is_lost(job) or job.status is None:
             return self._describe(job, FailureClass.NODE, "neither the queue nor the history know the job any more")
         said = self._said(job, job.status)
@@ -132,6 +160,16 @@ class Collector:
         return said or self._describe(
             job, FailureClass.STORAGE, "the job ended without outputs or a report in the store", self._tail(job)
         )
+
+    def _read(self, report: joblogs.Attempt, status: JobStatus | None) -> Failure:
+        """A report; where the job knows only that it was ended, the scheduler knows why."""
+        try:
+            failure = joblogs.read_report(self._workflow.files, self._workflow.folder, report)
+        except joblogs.LogError as error:
+            failure = Failure(report.failure or FailureClass.NODE, "", str(error))
+        if failure.kind is FailureClass.NODE and status is not None and status.failure is not None:
+            return replace(failure, kind=status.failure, sentence=status.reason or failure.sentence)
+        return failure
 
     def _said(self, job: Job, status: JobStatus) -> Failure | None:
         """What the scheduler says; ``None`` if it does not know, and the job should have left a report."""
@@ -183,7 +221,7 @@ class Collector:
             of_run = [a for a in attempts.get(branch, []) if a.ended is not None and a.ended >= since]
             if not of_run or of_run[-1].result not in (FAILED, CANCELLED):
                 continue
-            failure = self._failures.get(branch) or self._reported(of_run[-1], logs.get(branch, []))
+            failure = self._failures.get((branch, of_run[-1].job)) or self._reported(of_run[-1], logs.get(branch, []))
             found[branch] = FailedBranch(failure, len(of_run), bool(logs.get(branch)))
         return found
 
@@ -201,4 +239,4 @@ class Collector:
 
     def rotate_logs(self) -> None:
         """Remove logs of all but the last attempts."""
-        joblogs.rotate(self._workflow.files, self._workflow.folder)
+        joblogs.rotate(self._workflow.files, self._workflow.folder, self._settings.keep_logs)

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from analysis.engine import session
 from analysis.engine.backends import preflight, registry
-from analysis.engine.backends.base import SchedulerDownError
+from analysis.engine.backends.base import BackendError, SchedulerDownError
 from analysis.engine.backends.collect import Collector
-from analysis.engine.backends.ledger import Attempt, Job, Ledger
-from analysis.engine.backends.messages import AbortedError
+from analysis.engine.backends.ledger import DONE, Attempt, Job, Ledger, Result
+from analysis.engine.backends.messages import AbortedError, page_text
 from analysis.engine.backends.settings import batch_settings, jobs_folder
 from analysis.engine.backends.stages import View, look
 from analysis.engine.backends.statusline import show_duration, status_line
-from analysis.engine.backends.submit import Submitter
-from analysis.engine.backends.summary import root_causes
+from analysis.engine.backends.submit import Submitter, is_in_queue
+from analysis.engine.backends.summary import command_line, root_causes
 from analysis.engine.errors import BranchesError
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 LEDGER = "ledger.db"
 _TICK = 0.5
+_LANDING = 30.0
+"""Seconds in which a submission of another run ends, or of one that is gone is found."""
 _QUIET = 300.0
 """Seconds after which a status line is printed though nothing changed."""
+_REASONS = 5
 _SHORTEST = 1.0
 _EAGER = 0.1
 """A while after the last event, the next look follows after this part of that while: soon if much happens."""
@@ -77,6 +80,7 @@ class Controller:
         self._submitter = Submitter(workflow, self.ledger, self.settings, self._snapshot)
         self._wanted: dict[int, str] = {}
         self._counts: Counter[str] | None = None
+        self._shown: tuple[Counter[str], Mapping[str, int], bool] | None = None
         self._told = self._event = 0.0
         self._is_proven = workflow.no_canary or workflow.no_poll
         self._started, self._parent = time.time(), os.getppid()
@@ -91,6 +95,7 @@ class Controller:
         # the code is known to run if some of its outputs are there already
         self._is_proven = self._is_proven or len(todo) < len(self.workflow.branch_numbers())
         registry.backend(self.workflow.effective_workflow).check()
+        self._poll()
         self._drop_unwanted()
         self._started = self._event = time.time()
         if {"unsubmitted", "retry"} & set(self._look().stages.values()):  # jobs that run are watched in any case
@@ -115,7 +120,7 @@ class Controller:
                 self._event = time.time()
             view = self._look()
             self._tell(view)
-            ready = [] if self.workflow.is_paused else view.ready()
+            ready = [] if self.workflow.is_paused else self._collector.missing(view.ready())
             if ready and self._submitter.submit(ready, view.attempts, self._wanted):
                 self._event = time.time()
             if view.is_over():
@@ -129,7 +134,7 @@ class Controller:
 
     def _interval(self) -> float:
         soon = max(_SHORTEST, _EAGER * (time.time() - self._event))
-        return float(min(self.workflow.poll_interval, soon))
+        return max(_SHORTEST, min(float(self.workflow.poll_interval), soon))
 
     def _wait(self) -> None:
         """Wait until it is time to ask the scheduler, or another run has asked; ends if the main process is gone."""
@@ -138,6 +143,8 @@ class Controller:
             time.sleep(min(_TICK, left))
             if os.getppid() != self._parent:
                 raise KeyboardInterrupt
+            if self.workflow.handle_messages():
+                return
 
     def _answers(self) -> float:
         return self.ledger.last_answer(self.workflow.effective_workflow).time
@@ -146,24 +153,51 @@ class Controller:
 
     def _drop_unwanted(self) -> None:
         """Remove jobs from the queue that nobody wants any more: of other code, or of branches that are done."""
-        jobs, unwanted = self.ledger.active_jobs(self.key), set()
-        for branch, attempts in self.ledger.attempts(self.key).items():
-            last = attempts[-1]
-            if last.result is None and self._is_unwanted(branch, last):
-                unwanted.add(last.job)
+        if any(job.id is None for job in self._unwanted()):
+            self._land()
+        unwanted = self._unwanted()
+        complete = set(self.workflow.branch_numbers()) - self._wanted.keys()
+        last = [a[-1] for b, a in self.ledger.attempts(self.key).items() if b in complete and a[-1].result is None]
+        # not cancelled: another run may watch them
+        done = [Result(a.branch, a.job, DONE) for a in last if not self._is_other(a.branch, a)]
+        self.ledger.settle(self.key, done)
         if unwanted:
-            self._cancel([jobs[number] for number in unwanted])
-            self._say(f"{len(unwanted)} jobs of other code or settings, or of complete branches, were removed")
+            self._cancel(unwanted)
+        if number := sum(map(is_in_queue, unwanted)):
+            self._say(f"{number} jobs of other code or settings, or of complete branches, were removed")
 
-    def _is_unwanted(self, branch: int, attempt: Attempt) -> bool:
-        if branch in self._wanted:
-            return attempt.digest != self._wanted[branch]
-        known = branch in self.workflow.all_branch_numbers()
-        return not known or branch in self.workflow.branch_numbers()  # complete; others are somebody else's
+    def _unwanted(self) -> list[Job]:
+        active = [a[-1] for a in self.ledger.attempts(self.key).values() if a[-1].result is None]
+        others = self.workflow.all_branch_numbers()  # those of somebody else, and ours that are not complete
+        known = (set(others) - set(self.workflow.branch_numbers())) | self._wanted.keys()
+        stale = {attempt.job for attempt in active if self._is_other(attempt.branch, attempt)}
+        needed = {attempt.job for attempt in active if attempt.branch in known}
+        unwanted, jobs = {attempt.job for attempt in active} - needed | stale, self.ledger.active_jobs(self.key)
+        return [jobs[number] for number in unwanted if number in jobs]
+
+    def _is_other(self, branch: int, attempt: Attempt) -> bool:
+        """Whether a job makes something else of a branch of this run than today's recipe."""
+        numbers = self.workflow.branch_numbers()
+        return branch in numbers and attempt.digest != self._submitter.digest(self.workflow.branch_task(branch))
+
+    def _land(self) -> None:
+        """Wait until it is known of each submission whether the scheduler took it.
+
+        Raises:
+            BackendError: if the scheduler does not answer, or another process is submitting.
+        """
+        end = time.time() + _LANDING
+        while pending := self.ledger.pending(self.key):
+            for submission in pending:
+                self._submitter.recover(submission)
+            if time.time() > end:
+                msg = f"{self.workflow.title()}: another run is submitting jobs right now: try again in a moment"
+                raise BackendError(msg)
+            time.sleep(_TICK)
 
     def _cancel(self, jobs: Sequence[Job]) -> None:
         for name in {job.backend for job in jobs}:
-            ids = [job.id for job in jobs if job.backend == name and job.id]
+            ids = [job.id for job in jobs if job.backend == name and job.id and is_in_queue(job)]
             if ids:
                 registry.backend(name).cancel(ids)
         self.ledger.cancelled([job.number for job in jobs])
@@ -177,8 +211,7 @@ class Controller:
         Raises:
             BackendError: if a scheduler does not answer; then nothing has changed.
         """
-        for pending in self.ledger.pending(self.key):
-            self._submitter.recover(pending)
+        self._land()
         jobs = list(self.ledger.active_jobs(self.key).values())
         self._cancel(jobs)
         return len(jobs)
@@ -234,24 +267,29 @@ class Controller:
 
     def _tell(self, view: View) -> None:
         counts, now = Counter(view.stages.values()), time.time()
-        if counts == self._counts and now - self._told < _QUIET:
-            return
-        done = len(self._collector.done)
+        done, is_due = len(self._collector.done), now - self._told >= _QUIET
         line = status_line(counts, self._counts, done / (now - self._started) if done else None, now)
-        self._counts, self._told = counts, now
-        self._say(line)
-        self.workflow.publish_jobs(self._message(line, view.reasons()), done, len(self._wanted))
+        state = (counts, view.reasons(), self.workflow.is_paused)
+        if state != self._shown or is_due:
+            self._shown = state
+            self.workflow.publish_jobs(self._message(line, view.reasons()), done, len(self._wanted))
+        if counts != self._counts or is_due:
+            self._counts, self._told = counts, now
+            self._say(line)
 
     def _message(self, line: str, reasons: Mapping[str, int]) -> str:
-        """For the scheduler's page."""
+        """For the scheduler's page: a line per stage, why jobs wait, and where to look."""
         waits = [f"{number} x {reason}" for reason, number in reasons.items()]
-        return "\n".join([line, *waits[:5], f"logs: {self.workflow.folder / 'logs'}"])
+        more = [f"and {len(waits) - _REASONS} other reasons"] if len(waits) > _REASONS else []
+        paused = ["paused: no more jobs are submitted until 'resume'"] if self.workflow.is_paused else []
+        where = [f"logs: {self.workflow.folder / 'logs'}", f"analysis logs {command_line(self.workflow)}"]
+        return page_text("\n".join([*line.split(", "), "", *paused, *waits[:_REASONS], *more, *where]))
 
     def _end(self) -> None:
         self._collector.rotate_logs()
-        missing = sorted(set(self._wanted) - self._collector.done)
+        missing = self._collector.missing(sorted(set(self._wanted) - self._collector.done))
         if not missing:
-            self._submitter.clean()
+            self._submitter.clean(self.workflow.branch_numbers())
             return
         failed = self._collector.failures(missing, self._started)
         print(root_causes(self.workflow, failed, missing), file=sys.stderr, flush=True)

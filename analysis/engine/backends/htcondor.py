@@ -30,6 +30,7 @@ class HTCondorSettings:
         max_jobs: largest number of jobs in one submission.
         shared_filesystem: whether jobs see the paths of this machine.
         queue_attribute: job attribute that names a queue, if the site has such.
+        runtime_attribute: job attribute that says how long a job may run [s], if the site has such.
     """
 
     client: str = "auto"
@@ -39,6 +40,7 @@ class HTCondorSettings:
     max_jobs: int = 10_000
     shared_filesystem: bool = True
     queue_attribute: str = "JobFlavour"
+    runtime_attribute: str = "MaxRuntime"
 
 
 class HTCondor:
@@ -85,6 +87,7 @@ class HTCondor:
         text = description(
             submission,
             queue_attribute=self._settings.queue_attribute,
+            runtime_attribute=self._settings.runtime_attribute,
             shared_filesystem=self._settings.shared_filesystem,
             extra=self._settings.extra,
         )

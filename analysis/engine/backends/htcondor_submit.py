@@ -23,30 +23,36 @@ _DOLLARS = re.compile(r"\$+")
 
 
 def description(
-    submission: Submission, *, queue_attribute: str, shared_filesystem: bool, extra: Mapping[str, str]
+    submission: Submission,
+    *,
+    queue_attribute: str,
+    runtime_attribute: str = "MaxRuntime",
+    shared_filesystem: bool,
+    extra: Mapping[str, str],
 ) -> str:
     """The submit description of one cluster, with a job per argument.
 
     Args:
         submission: what is submitted.
         queue_attribute: job attribute that takes ``Resources.queue``.
+        runtime_attribute: job attribute that takes ``Resources.runtime``.
         shared_filesystem: whether jobs find the container image where it is here.
         extra: further lines by name; those of the submission's resources come after them, and the last one counts.
 
     Raises:
         SubmissionError: if something of it cannot be said in this language.
     """
-    folder = _path(submission.folder)
-    output = f"{folder}/{submission.output(0).name.replace('0', '$(Process)')}"
+    # beside initialdir: of a whole path HTCondor would cut off what follows a semicolon
+    output = submission.output(0).name.replace("0", "$(Process)")
     lines = {
         "executable": _path(submission.script),
         "arguments": '"$(argument_$(Process))"',
         "environment": environment(submission.environment),
         "getenv": "False",
-        "initialdir": folder,
+        "initialdir": _path(submission.folder),
         "output": output,
         "error": output,
-        "log": f"{folder}/events.log",
+        "log": "events.log",
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
         "transfer_input_files": _files(submission.inputs),
@@ -54,7 +60,7 @@ def description(
         "notification": "never",
         "batch_name": _literal(_DOLLARS.sub("$", " ".join(submission.name.split()))),
         f"My.{TOKEN}": _quoted(submission.token),
-        **_requests(submission.resources, queue_attribute, shared_filesystem),
+        **_requests(submission.resources, queue_attribute, runtime_attribute, shared_filesystem),
     }
     for name, value in [*extra.items(), *submission.resources.extra.items()]:
         _one_line(name + value)
@@ -75,7 +81,9 @@ def environment(variables: Mapping[str, str]) -> str:
     return f'''"{" ".join(f"'{word}'" for word in words)}"'''
 
 
-def _requests(resources: Resources, queue_attribute: str, shared_filesystem: bool) -> dict[str, str]:
+def _requests(
+    resources: Resources, queue_attribute: str, runtime_attribute: str, shared_filesystem: bool
+) -> dict[str, str]:
     requests = {"request_cpus": str(resources.cores)}
     if resources.memory:
         requests["request_memory"] = str(-(-resources.memory // 2**20))  # MiB
@@ -85,8 +93,10 @@ def _requests(resources: Resources, queue_attribute: str, shared_filesystem: boo
         requests["request_gpus"] = str(resources.gpus)
     if resources.runtime:
         # not allowed_execute_duration: before HTCondor 24.0.19 it is ignored for jobs without input files
-        requests["allowed_job_duration"] = requests["My.MaxRuntime"] = str(resources.runtime)
-    if resources.queue:
+        requests["allowed_job_duration"] = str(resources.runtime)
+        if runtime_attribute:
+            requests[f"My.{runtime_attribute}"] = str(resources.runtime)
+    if resources.queue and queue_attribute:
         requests[f"My.{queue_attribute}"] = _quoted(resources.queue)
     if resources.accounting_group:
         requests["accounting_group"] = _literal(resources.accounting_group)

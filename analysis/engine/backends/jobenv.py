@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JOB_SCRIPT = Path(__file__).with_name("job.sh")
+"""What a batch system starts."""
 BUNDLES = ".bundles"
 """Where jobs look for files that they were not sent, in the store."""
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
-_ALWAYS = ("ANALYSIS_PROFILE", "X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE", "BEARER_TOKEN")
+_ALWAYS = (
+    *("ANALYSIS_PROFILE", "ANALYSIS_WORKER_CACHE"),
+    *("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE", "BEARER_TOKEN"),
+)
 _OPTIONS = "LAW__"
 """How variables begin that set an option of ``law.cfg`` for one call."""
 

@@ -412,13 +412,14 @@ class Ledger:
         """
         now, gap = time.time(), max(120.0, 3 * interval)
         rows = [
-            (_dump(status), now, not (status.state.is_active or status.in_queue), backend, job_id)
-            for job_id, status in statuses.items()
+            (_dump(s), not s.state.is_active, now, not (s.state.is_active or s.in_queue), _dump(s), backend, job_id)
+            for job_id, s in statuses.items()
         ]
         with self._transaction() as database:
+            # of a job that ended: when that was said first
             database.executemany(
-                "UPDATE jobs SET status = ?, seen = ?, is_over = ? "
-                "WHERE token IN (SELECT token FROM submissions WHERE backend = ?) AND id = ?",
+                "UPDATE jobs SET seen = CASE WHEN status = ? AND ? THEN seen ELSE ? END, is_over = ?, status = ? "
+                "WHERE token IN (SELECT token FROM submissions WHERE backend = ?) AND id = ? AND is_over = 0",
                 rows,
             )
             query = "SELECT since FROM polls WHERE backend = ? AND answered BETWEEN ? AND ?"
@@ -439,14 +440,22 @@ class Ledger:
 
     # cleaning
 
-    def forget(self, workflow: str) -> list[Path]:
+    def forget(self, workflow: str, branches: Iterable[int] | None = None) -> list[Path]:
         """Remove everything that has ended.
+
+        Args:
+            workflow: key of the workflow.
+            branches: of these branches only.
 
         Returns:
             Directories of submissions of which nothing is left.
         """
+        query = "DELETE FROM attempts WHERE workflow = ? AND result IS NOT NULL"
         with self._transaction() as database:
-            database.execute("DELETE FROM attempts WHERE workflow = ? AND result IS NOT NULL", (workflow,))
+            if branches is None:
+                database.execute(query, (workflow,))
+            else:
+                database.executemany(f"{query} AND branch = ?", [(workflow, branch) for branch in branches])
             database.execute("DELETE FROM jobs WHERE number NOT IN (SELECT job FROM attempts)")
             query = "SELECT token, folder FROM submissions WHERE token NOT IN (SELECT token FROM jobs)"
             gone = database.execute(query).fetchall()

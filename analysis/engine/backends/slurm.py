@@ -138,7 +138,7 @@ class Slurm:
         if _RETRYING.decode() in errors and code != 0:
             return self._after_full(submission, errors)
         if code != 0:
-            raise self._refusal(errors, given.get("partition", ""))
+            raise self._refusal(errors, given.get("partition", ""), path.stat().st_size)
         match = re.search(r"(?m)^(\d+)(;.*)?$", output)
         if match is None:
             msg = f"sbatch gave no job id but {_line(output) or 'nothing'}: it is not known whether there are jobs."
@@ -278,7 +278,7 @@ class Slurm:
         msg = f"Slurm takes no more jobs for now: {_line(errors)}"
         raise QueueFullError(msg)
 
-    def _refusal(self, errors: str, partition: str) -> BackendError:
+    def _refusal(self, errors: str, partition: str, size: int) -> BackendError:
         if _FULL.search(errors):
             return QueueFullError(f"Slurm takes no more jobs for now: {_line(errors)}")
         if _DOWN.search(errors):
@@ -287,6 +287,8 @@ class Slurm:
         if "invalid partition" in errors.lower():
             with contextlib.suppress(SchedulerDownError):
                 hint = _closest(partition, self._partitions())
+        if "parameter too long" in errors:
+            hint = f"; the batch script, with what it brings along, has {size / 1e6:.1f} MB (max_script_size of Slurm)"
         return SubmissionError(f"Slurm refuses the jobs: {_line(errors)}{hint}")
 
 

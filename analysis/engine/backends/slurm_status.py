@@ -200,9 +200,10 @@ def _outcome(
         return row
     if record is None and record_rest is not None and record_rest.ended:
         return record_rest
-    if told:
+    known = row or rest
+    if told and known is not None and known.is_vague:
         return None  # accounting is late
-    return row or rest
+    return known
 
 
 def status(row: Row, user: int) -> JobStatus | None:

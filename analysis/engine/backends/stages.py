@@ -29,6 +29,7 @@ class View:
         settings: of the site.
         now: Unix time.
         is_proven: whether the code of the task is known to run.
+        is_cancelled: whether somebody has removed jobs of this run from the queue.
     """
 
     stages: Mapping[int, str]
@@ -37,14 +38,17 @@ class View:
     settings: BatchSettings
     now: float
     is_proven: bool = False
+    is_cancelled: bool = False
 
     def ready(self) -> list[int]:
         """Branches to submit now: one, as long as nothing shows that the code runs at all."""
         ready = [branch for branch, stage in self.stages.items() if stage in ("unsubmitted", "retry")]
         due = [branch for branch in ready if self._is_due(self.attempts.get(branch, []))]
+        if self.is_cancelled:
+            return []
         if self.is_proven or len(self.stages) == 1:
             return due
-        is_waiting = any(found[-1].result is None for found in self.attempts.values())
+        is_waiting = set(self.stages.values()) - {"finished", "failed", "unsubmitted", "retry"}
         if self._failed_canaries() >= CANARIES or is_waiting or len(due) < len(ready):
             return []
         return due[:1]
@@ -52,8 +56,9 @@ class View:
     def is_over(self) -> bool:
         """Whether nothing can become of any branch any more in this run."""
         left = set(self.stages.values()) - {"finished", "failed"}
-        # canaries have failed: what was never submitted will not be
-        return not left or (not self.is_proven and left == {"unsubmitted"} and self._failed_canaries() >= CANARIES)
+        # canaries have failed, or somebody said --cancel: what is not in the queue will not be
+        is_stopped = self.is_cancelled or (not self.is_proven and self._failed_canaries() >= CANARIES)
+        return not left or (is_stopped and left <= {"unsubmitted", "retry"})
 
     def has_patient_canary(self) -> bool:
         """Whether a job has been running for so long that its code is likely to run."""
@@ -74,12 +79,12 @@ class View:
 
 
 def look(
-    wanted: Collection[int], done: Collection[int], ledger: Ledger, key: str, since: float, settings: BatchSettings
+    wanted: Mapping[int, str], done: Collection[int], ledger: Ledger, key: str, since: float, settings: BatchSettings
 ) -> View:
     """Look at the ledger.
 
     Args:
-        wanted: the branches of this run.
+        wanted: the branches of this run, with the digests of today's recipes.
         done: those that are complete.
         ledger: the ledger.
         key: of the workflow.
@@ -87,23 +92,33 @@ def look(
         settings: of the site.
     """
     attempts, jobs, now = ledger.attempts(key), ledger.active_jobs(key), time.time()
+    of_run = {
+        branch: [a for a in attempts.get(branch, []) if a.digest == digest and (a.ended or now) >= since]
+        for branch, digest in wanted.items()
+    }
+    cancelled = {branch for branch, found in of_run.items() if any(a.result == CANCELLED for a in found)} - set(done)
     stages = {
-        branch: "finished" if branch in done else _stage(attempts.get(branch, []), jobs, since, now)
+        branch: "finished"
+        if branch in done
+        else "failed"
+        if branch in cancelled
+        else _stage(attempts.get(branch, []), of_run[branch], jobs, now)
         for branch in wanted
     }
-    return View(stages, attempts, jobs, settings, now)
+    return View(stages, attempts, jobs, settings, now, is_cancelled=bool(cancelled))
 
 
-def _stage(attempts: list[Attempt], jobs: Mapping[int, Job], since: float, now: float) -> str:
+def _stage(attempts: list[Attempt], of_run: list[Attempt], jobs: Mapping[int, Job], now: float) -> str:
     last = attempts[-1] if attempts else None
     if last is None:
         return "unsubmitted"
     if last.result is None:
-        return _stage_of_job(jobs.get(last.job), now)
+        job = jobs.get(last.job)
+        # a run of other code or settings has taken the branch over: it removed the jobs of this one when it started
+        return _stage_of_job(job, now) if last in of_run or job is None or job.id is None else "failed"
     if last.result == RETRY:
         return "retry"
-    is_final = last.result in (FAILED, CANCELLED) and (last.ended or 0.0) >= since
-    return "failed" if is_final else "unsubmitted"
+    return "failed" if last.result == FAILED and last in of_run else "unsubmitted"
 
 
 def _stage_of_job(job: Job | None, now: float) -> str:

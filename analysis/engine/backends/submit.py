@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from analysis.engine.backends import registry
 from analysis.engine.backends.base import QueueFullError, SchedulerDownError, Submission, SubmissionError
 from analysis.engine.backends.inflight import wait_until_landed
 from analysis.engine.backends.jobenv import JOB_SCRIPT, job_environment
-from analysis.engine.backends.ledger import Attempt, JobPlan, Ledger, Pending
+from analysis.engine.backends.ledger import Attempt, Job, JobPlan, Ledger, Pending
 from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.spec import Branch, format_branches, make_spec, short_digest
 from analysis.engine.backends.verdict import grown, tries
@@ -77,7 +77,7 @@ class Submitter:
         for branch in branches:
             needs = grown(base, tries(attempts.get(branch, ())), self._settings)
             groups.setdefault(needs, []).append(branch)
-        active, submitted = len(self._ledger.active_jobs(self._key)), 0
+        active, submitted = sum(map(is_in_queue, self._ledger.active_jobs(self._key).values())), 0
         limit = self._workflow.parallel_jobs if self._workflow.parallel_jobs > 0 else self._settings.queue_limit
         for needs, members in groups.items():
             free = min(limit, self._settings.queue_limit) - active - submitted
@@ -94,7 +94,7 @@ class Submitter:
             try:
                 done += self._submit(batch, needs)
             except QueueFullError as error:
-                if not done and not self._ledger.active_jobs(self._key) and len(batch) == 1:
+                if not done and not self._ledger.active_jobs() and len(batch) == 1:  # of any workflow
                     raise
                 self._largest = max(len(batch) // 2, 1)  # the rest is tried again at the next look
                 self._say(f"{error}: the other jobs follow when there is room")
@@ -197,9 +197,13 @@ class Submitter:
             self._ledger.refused(pending.token)
             self._discard(pending.folder)
 
-    def clean(self) -> None:
-        """Remove what submissions left, of which all is done."""
-        for folder in self._ledger.forget(self._key):
+    def clean(self, branches: Collection[int]) -> None:
+        """Remove what submissions left, of which all is done.
+
+        Args:
+            branches: those that are complete; what is known of others is kept.
+        """
+        for folder in self._ledger.forget(self._key, branches):
             self._discard(folder)
 
     @staticmethod
@@ -225,6 +229,11 @@ def branches_per_job(branches: int, seconds: float | None, runtime: int, setting
     length = min(settings.job_length, runtime / 2) if runtime else settings.job_length
     wanted = length / max(seconds, 0.1)
     return max(1, min(math.floor(wanted), math.ceil(branches / settings.fewest_jobs)))
+
+
+def is_in_queue(job: Job) -> bool:
+    """Whether a job is in the queue, or may be."""
+    return job.status is None or job.status.state.is_active or job.status.in_queue
 
 
 def _recorded(needs: Resources) -> dict[str, int]:

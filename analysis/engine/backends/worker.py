@@ -129,6 +129,14 @@ class Limits:
         return bool(self.memory) and memory >= _NEARLY * self.memory
 
 
+class _Ended(NamedTuple):
+    """A process that ended: its wait status, and the peak of its memory [bytes]."""
+
+    pid: int
+    status: int
+    memory: int
+
+
 class Supervisor:
     """Has the branches of a job run, and takes note of what becomes of them.
 
@@ -207,31 +215,19 @@ class Supervisor:
                 _drain(self._wake)
             if verdict is None and (verdict := self._verdict()):
                 self._end(pid)
-            status = self._reap(pid)
+            ended = _reap(pid)
             text, is_closed = _drain(receiver)
             if is_closed:
                 sources.discard(receiver)
             *lines, pending = (pending + text).split(b"\n")
             for line in lines:
                 self._take(Message(*json.loads(line)))
-            if status is not None:
+            if ended is not None:
                 break
         os.close(receiver)
-        is_regular = status == 0 and self._current is None and len(self._todo) < before
+        is_regular = ended.status == 0 and self._current is None and len(self._todo) < before
         if self._todo and not is_regular:
-            self._bury(pid, status, verdict)
-
-    def _reap(self, pid: int) -> int | None:
-        """Wait status of a process if it has ended; orphans that were adopted are taken note of by the way."""
-        found = None
-        with suppress(ChildProcessError):
-            while True:
-                ended, status, usage = os.wait4(-1, os.WNOHANG)
-                if not ended:
-                    break
-                self._peak = max(self._peak, usage.ru_maxrss * 1024)
-                found = status if ended == pid else found
-        return found
+            self._bury(ended, verdict)
 
     def _verdict(self) -> Failure | None:
         """Why the process has to be ended now, if it has to."""
@@ -264,8 +260,9 @@ class Supervisor:
         self._peak = max(self._peak, message.memory)
         self._record(message.branch, failure, message.seconds)
 
-    def _bury(self, pid: int, status: int, verdict: Failure | None) -> None:
+    def _bury(self, ended: _Ended, verdict: Failure | None) -> None:
         """Take note of the branch at which the process died; of those after it nobody knows anything."""
+        status, self._peak = ended.status, max(self._peak, ended.memory)
         branch = self._todo[0].number if self._current is None else self._current
         log = _read(self._log(branch)).decode(errors="replace")
         before, self._oom_kills = self._oom_kills, tree.oom_kills()
@@ -276,7 +273,7 @@ class Supervisor:
             failure = replace(verdict, frames=failure.frames)
         self._record(branch, failure, time.monotonic() - self._begun)
         with suppress(OSError):
-            self._clean(branch, pid)
+            self._clean(branch, ended.pid)
 
     def _record(self, branch: int, failure: Failure | None, seconds: float) -> None:
         """Write log and report, and say what became of a branch."""
@@ -354,6 +351,18 @@ def _drain(descriptor: int) -> tuple[bytes, bool]:
             content += part
         return content, True
     return content, False
+
+
+def _reap(pid: int) -> _Ended | None:
+    """A process if it has ended; orphans that were adopted are taken note of by the way."""
+    found = None
+    with suppress(ChildProcessError):
+        while True:
+            number, status, usage = os.wait4(-1, os.WNOHANG)
+            if not number:
+                break
+            found = _Ended(pid, status, usage.ru_maxrss * 1024) if number == pid else found
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from analysis.engine.backends.base import FailureClass
-from analysis.engine.backends.bundle import JOB_SCRIPT
 from analysis.engine.backends.failures import (
     EXIT_CODES,
     Failure,
@@ -23,6 +22,7 @@ from analysis.engine.backends.failures import (
     failure_of,
     failure_of_death,
 )
+from analysis.engine.backends.jobenv import JOB_SCRIPT
 from analysis.engine.backends.worker import NO_SPEC
 from analysis.engine.errors import ManifestError, MismatchError, OutputError, StoreError, TransientError
 

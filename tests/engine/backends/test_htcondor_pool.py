@@ -126,7 +126,7 @@ def test_jobs_receive_exactly_what_is_given(pool: Pool) -> None:
     for name in A B C D E F G H I J K L; do printf '%s=%s\\0' $name "${!name}"; done
     echo "HOME=${HOME-unset} SECRET=${SECRET-unset}" >&2
     """
-    name = 'o\'dd "folder", $(HOME) %d ü;&'
+    name = 'o\'dd "folder" $(HOME) %d ü;&'
     ids = pool.submit(code, ("17:0a,18:1b", "19:2c"), name=name, token="odd", environment=NASTY, inputs=["in.txt"])
     found = pool.until_over(ids)
     assert [found[job]["state"] for job in ids] == ["finished", "finished"]
@@ -195,10 +195,11 @@ def test_suspended_and_evicted(pool: Pool) -> None:
     assert pool.until([job], lambda found: found[job]["state"] == "held")[job]["reason"] == "suspended"
     pool.tool("condor_continue", job)
     pool.until([job], lambda found: found[job]["state"] == "running")
+    pool.tool("condor_qedit", job, "Requirements", "False")  # so that it does not start again at once
     pool.tool("condor_vacate_job", "-fast", job)
-    states = {"pending", "running"}
-    waiting = pool.until([job], lambda found: found[job]["state"] != "running" or found[job]["started"] > pool.since)
-    assert waiting[job]["state"] in states
+    waiting = pool.until([job], lambda found: found[job]["state"] != "running")[job]
+    assert (waiting["state"], waiting["failure"]) == ("pending", None)
+    assert "vacate" in waiting["reason"]
     pool.call("cancel", ids=[job])
 
 

@@ -37,9 +37,9 @@ def test_whole() -> None:
         'environment = ""\n'
         "getenv = False\n"
         "initialdir = /jobs/a b\n"
-        "output = /jobs/a b/job_$(Process).txt\n"
-        "error = /jobs/a b/job_$(Process).txt\n"
-        "log = /jobs/a b/events.log\n"
+        "output = job_$(Process).txt\n"
+        "error = job_$(Process).txt\n"
+        "log = events.log\n"
         "should_transfer_files = YES\n"
         "when_to_transfer_output = ON_EXIT\n"
         'transfer_output_files = ""\n'

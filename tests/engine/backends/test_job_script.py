@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from analysis.engine.backends.base import FailureClass
-from analysis.engine.backends.bundle import JOB_SCRIPT, Bundle, repository_bundle
+from analysis.engine.backends.bundle import Bundle, repository_bundle
+from analysis.engine.backends.jobenv import JOB_SCRIPT
 from tests.engine.backends.batch_jobs import REPOSITORY, Job, toy_job
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -124,6 +124,13 @@ def test_unknown_partition(fake: Fake, jobs: Submission) -> None:
         Slurm(site).check()
 
 
+def test_too_long(fake: Fake, jobs: Submission) -> None:
+    words = "Pathname of a file, directory or other parameter too long"
+    answer(fake, "sbatch", f"sbatch: error: Batch job submission failed: {words}", 1)
+    with pytest.raises(SubmissionError, match=r"too long; the batch script, .*, has 0\.0 MB"):
+        Slurm(SETTINGS).submit(jobs)
+
+
 def test_number_of_jobs(fake: Fake, jobs: Submission, tmp_path: Path) -> None:
     answer(fake, "sbatch", "1")
     with pytest.raises(SubmissionError, match="between 1 and 1 jobs, not 2"):

@@ -276,8 +276,9 @@ def test_only_tasks_that_never_started_share_a_record() -> None:
     assert parse_history(text) == {}
     assert states([], [Row("5", "FAILED", None, 9)], "5_0") == {}
     refused = Row("5_[0-1]", "FAILED", 1, reason="BadConstraints")
-    assert states([refused], [], "5_0", "5_1") == {}
-    assert states([refused], None, "5_0") == {"5_0": (FAILED, "FAILED: BadConstraints")}
+    histories: list[list[Row] | None] = [[], None]
+    for history in histories:
+        assert states([refused], history, "5_0", "5_2") == {"5_0": (FAILED, "FAILED: BadConstraints")}
 
 
 def test_cancelled_tasks_without_accounting() -> None:

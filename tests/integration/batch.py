@@ -1,0 +1,322 @@
+"""Workflows on a real batch system, and what its own programs say of them: no word of the project is taken for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from tests.testbed import System, Testbed
+
+PATIENCE = 90.0
+"""Seconds after which what did not happen will not."""
+
+QUICK = {
+    "ANALYSIS_PROFILE": "local",
+    "LAW__batch__job_files": "tests",
+    "LAW__batch__output_delay": "2s",
+    "LAW__batch__retry_delay": "1s",
+    "LAW__batch__forward_env": "TOY_SETTING",
+}
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """Wait until something is true.
+
+    Returns:
+        Its value.
+    """
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+    return found
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What the system's own programs say of the jobs that were submitted from one ``LAW_HOME``."""
+
+    testbed: Testbed
+    system: System
+    home: Path
+
+    def jobs(self) -> dict[str, str]:
+        """States by id of all jobs there ever were, in the words of the system."""
+        found = self._condor() if self.system.name == "htcondor" else self._slurm()
+        return {job: state for job, (state, folder) in found.items() if Path(folder).is_relative_to(self.home)}
+
+    def waiting(self) -> dict[str, str]:
+        """Jobs that are not over, be they running or not."""
+        over = {"3", "4"} if self.system.name == "htcondor" else {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"}
+        return {job: state for job, state in self.jobs().items() if state.partition(" ")[0] not in over}
+
+    def memory(self) -> dict[str, int]:
+        """Requested memory by id [MiB]."""
+        if self.system.name == "htcondor":
+            ads = self._ads("condor_history", "RequestMemory")
+            return {job: int(ad["RequestMemory"]) for job, ad in ads.items()}
+        said = self.testbed.succeed(
+            "squeue", "--array", "--noheader", "--states=all", "-O", "JobArrayID:0|,MinMemory:0"
+        )
+        return {
+            job: int(size.removesuffix("M")) for job, size in (line.split("|") for line in said.splitlines()) if job
+        }
+
+    def hold(self, job: str) -> None:
+        self._do("condor_hold", ["scontrol", "hold"], job)
+
+    def release(self, job: str) -> None:
+        self._do("condor_release", ["scontrol", "release"], job)
+
+    def remove(self, job: str) -> None:
+        self._do("condor_rm", ["scancel"], job)
+
+    def suspend(self, job: str) -> None:
+        self._do("condor_suspend", ["scontrol", "suspend"], job, as_root=True)
+
+    def resume(self, job: str) -> None:
+        self._do("condor_continue", ["scontrol", "resume"], job, as_root=True)
+
+    def preempt(self, job: str) -> None:
+        """Put a running job back into the queue; Slurm would let it wait there for two minutes."""
+        self._do("condor_vacate_job", ["scontrol", "requeue"], job)
+        if self.system.name == "slurm":
+            until(lambda: self.jobs()[job] == "PENDING")
+            self._do("", ["scontrol", "update", "StartTime=now"], f"JobId={job}")
+
+    @contextmanager
+    def system_hold(self, job: str) -> Iterator[None]:
+        """Put a running job on hold as the administrators would, by a policy or after a failure, in a ``with`` block."""
+        if self.system.name == "slurm":
+            self.admin("scontrol", "requeuehold", job)
+            yield
+            return
+        with self.system.settings("SYSTEM_PERIODIC_HOLD = MisbehavesInTest =?= True"):
+            self.testbed.succeed("condor_qedit", job, "MisbehavesInTest", "True")
+            yield
+
+    def admin(self, *command: str) -> str:
+        """Call a program of Slurm as root."""
+        path = f"{self.testbed.directory}/slurm/bin:{os.environ['PATH']}"
+        return subprocess.run(
+            command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+        ).stdout
+
+    def _do(self, condor: str, slurm: list[str], job: str, *, as_root: bool = False) -> None:
+        if self.system.name == "htcondor":
+            self.testbed.succeed(condor, job)
+        elif as_root:
+            self.admin(*slurm, job)
+        else:
+            self.testbed.succeed(*slurm, job)
+
+    def _condor(self) -> dict[str, tuple[str, str]]:
+        ads = {**self._ads("condor_history", "JobStatus,Iwd"), **self._ads("condor_q", "JobStatus,Iwd")}
+        return {job: (str(ad["JobStatus"]), str(ad["Iwd"])) for job, ad in ads.items()}
+
+    def _ads(self, program: str, attributes: str) -> dict[str, dict[str, str]]:
+        said = self.testbed.succeed(program, "-json", "-attributes", f"ClusterId,ProcId,{attributes}")
+        return {f"{ad['ClusterId']}.{ad['ProcId']}": ad for ad in json.loads(said or "[]")}
+
+    def _slurm(self) -> dict[str, tuple[str, str]]:
+        columns = "JobArrayID:0|,State:0|,WorkDir:0"
+        queue = self.testbed.succeed("squeue", "--array", "--noheader", "--states=all", "-O", columns)
+        history = self.testbed.succeed(
+            *("sacct", "--allocations", "--noheader", "--parsable2", "--array", "--starttime=now-1hour"),
+            *("--format=JobID,State,WorkDir",),
+        )
+        rows = [line.split("|", 2) for line in (*history.splitlines(), *queue.splitlines())]
+        return {job: (state, folder) for job, state, folder in rows if re.fullmatch(r"\d+_\d+", job)}
+
+
+@dataclass
+class Running:
+    """A ``law run`` in the background, with its output."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    def said(self, text: str) -> bool:
+        """Whether it has said something that contains a text."""
+        return text in self.output()
+
+    def output(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is true, as long as it runs."""
+        try:
+            until(lambda: condition() or self.has_ended())
+        except AssertionError as error:
+            raise AssertionError(self.output()) from error
+        assert condition(), self.output()
+
+    def until_said(self, text: str) -> None:
+        """Wait until it has said something that contains a text."""
+        self.until(lambda: self.said(text))
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def end(self, code: int = 0) -> str:
+        """Wait for its end.
+
+        Returns:
+            Its output.
+        """
+        found = self.process.wait(timeout=2 * PATIENCE)
+        assert found == code, (found, self.output())
+        return self.output()
+
+
+@dataclass
+class Site:
+    """A store and a ``LAW_HOME`` of the user, and ``law run FaultToy`` there.
+
+    Args:
+        testbed: both systems.
+        system: the one where jobs go.
+        folder: an empty directory of the user.
+        what: of the toys.
+        options: of ``law run``.
+        settings: variables.
+    """
+
+    testbed: Testbed
+    system: System
+    folder: Path
+    what: str
+    options: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    store: Path = field(init=False)
+    home: Path = field(init=False)
+    place: Path = field(init=False)
+    _runs: list[Running] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store, self.home, self.place = (self.folder / name for name in ("store", "law", "place"))
+        self.make(self.place)
+
+    def make(self, folder: Path) -> Path:
+        """Make a directory of the user."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.chown(folder, self.testbed.user, self.testbed.user)
+        return folder
+
+    @property
+    def queue(self) -> Queue:
+        return Queue(self.testbed, self.system, self.home)
+
+    def submitted(self) -> int:
+        """Number of jobs there ever were."""
+        return len(self.queue.jobs())
+
+    # law run
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        return {**QUICK, "ANALYSIS_STORE": str(self.store), "LAW_HOME": str(self.home), **self.settings, **more}
+
+    def command(self, *arguments: str, program: tuple[str, ...] = ("law", "run")) -> tuple[str, ...]:
+        task = ("tests.integration.fault_toys.FaultToy", "--what", self.what, "--place", str(self.place))
+        usual = ("--workflow", self.system.name, "--poll-interval", "0.5s", "--memory", "300MB")
+        return (*program, *task, *usual, *self.options, *arguments)
+
+    def law(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """``law run`` to its end."""
+        return self.testbed.as_user(
+            *self.command(*arguments), environment=self.environment(environment), folder=self.folder
+        )
+
+    def succeed(self, *arguments: str, **environment: str) -> str:
+        """``law run`` that ends well; what it said."""
+        finished = self.law(*arguments, **environment)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout + finished.stderr
+
+    def fail(self, *arguments: str, **environment: str) -> str:
+        """``law run`` that ends because of a task that failed; what it said."""
+        finished = self.law(*arguments, **environment)
+        assert finished.returncode == 30, finished.stdout + finished.stderr
+        return finished.stdout + finished.stderr
+
+    def start(self, *arguments: str, program: tuple[str, ...] = ("law", "run"), **environment: str) -> Running:
+        """``law run`` in the background."""
+        log = self.folder / f"run_{len(self._runs)}.txt"
+        line = ("bash", "-c", 'exec "$@" > "$LOG" 2>&1', "bash", *self.command(*arguments, program=program))
+        process = self.testbed.start_as_user(
+            *line, environment={**self.environment(environment), "LOG": str(log)}, folder=self.folder
+        )
+        self._runs.append(Running(process, log))
+        return self._runs[-1]
+
+    # branches
+
+    def begun(self) -> dict[int, int]:
+        """Attempts by branch, of those that have begun."""
+        return {
+            int(path.name.partition("_")[2]): len(path.read_text().splitlines())
+            for path in self.place.glob("attempts_*")
+        }
+
+    def go(self) -> None:
+        """Open the gate."""
+        (self.place / "go").touch()
+
+    def done(self) -> set[int]:
+        """Branches whose output is there."""
+        return {int(path.stem.partition("_")[2]) for path in self.store.rglob("fault_*.txt")}
+
+    def results(self) -> dict[int, list[str]]:
+        """Results of the attempts of each branch, as the names of logs tell."""
+        found: dict[int, list[str]] = {}
+        for name in sorted(path.name for path in self.store.rglob("*.log.gz")):
+            branch, _, _, result, *_ = name.split(".")
+            found.setdefault(int(branch), []).append(result)
+        return found
+
+    # ledger
+
+    def select(self, query: str) -> list[tuple[object, ...]]:
+        """Rows of the ledger."""
+        path = self.home / "jobs" / "ledger.db"
+        if not path.exists():
+            return []
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
+
+    def ids(self) -> dict[int, str]:
+        """Ids of the last attempts by branch, as far as they are known."""
+        rows = self.select("SELECT branch, id FROM attempts JOIN jobs ON job = jobs.number ORDER BY attempts.number")
+        return {int(str(branch)): str(job) for branch, job in rows if job}
+
+    def attempts(self) -> list[tuple[object, ...]]:
+        """Branch, result and failure of all attempts."""
+        return self.select("SELECT branch, result, failure FROM attempts ORDER BY branch, number")
+
+    def close(self) -> None:
+        """Leave nothing running behind."""
+        for run in self._runs:
+            if not run.has_ended():
+                run.signal(signal.SIGKILL)
+            run.process.wait()
+            if run.process.stdout:
+                run.process.stdout.close()
+        for job in self.queue.waiting():
+            self.queue.remove(job)

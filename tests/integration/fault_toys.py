@@ -1,0 +1,112 @@
+"""A workflow whose branches meet what may happen to a job, as often as told, or wait until they are let go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import law
+import luigi
+
+from analysis.engine.errors import TransientError
+from analysis.engine.workflow import AnalysisWorkflow
+from tests.engine.backends.batch_toys import FOREVER, BatchInput
+
+_LARGE = 500
+"""MB that ``memory`` uses."""
+
+
+class FaultToy(AnalysisWorkflow):
+    """Each branch does what its entry of ``--what`` says, in a directory outside of the store."""
+
+    exclude_index = True
+    what = luigi.Parameter(default="done")
+    label = luigi.Parameter(default="")
+    place = luigi.Parameter(significant=False)
+    path_parameters = AnalysisWorkflow.path_parameters | {"what", "label"}
+
+    def configuration(self, outputs: frozenset[str] | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+        return {"setting": os.environ.get("TOY_SETTING", "one")}
+
+    def create_branch_map(self) -> dict[int, Any]:
+        return dict(enumerate(self.what.split("+")))
+
+    def workflow_requires(self) -> Any:
+        return {"input": BatchInput()}
+
+    def requires(self) -> Any:
+        return {"input": BatchInput()}
+
+    def output(self) -> law.LocalFileTarget:
+        return self.local_target(f"fault_{self.branch}.txt")
+
+    def run(self) -> None:
+        getattr(self, f"do_{self.branch_data}")(self._attempt())
+        self.staged(self.output()).write_text(f"{self.branch} {self.label}")
+
+    def _attempt(self) -> int:
+        """Number of this attempt at the branch; the first one has 1."""
+        path = Path(self.place) / f"attempts_{self.branch}"
+        with path.open("a") as file:
+            file.write("begun\n")
+        return len(path.read_text().splitlines())
+
+    def do_done(self, _attempt: int) -> None:
+        """Nothing."""
+
+    def do_gate(self, _attempt: int) -> None:
+        """Wait until somebody makes the file ``go``."""
+        wait_for((Path(self.place) / "go").exists)
+
+    def do_bad(self, _attempt: int) -> None:
+        msg = f"branch {self.branch} is bad"
+        raise ValueError(msg)
+
+    def do_flaky(self, attempt: int) -> None:
+        if attempt <= 2:
+            msg = "the server has a bad day"
+            raise TransientError(msg)
+
+    def do_killed(self, attempt: int) -> None:
+        """Kill the process of the job itself, without a word."""
+        if attempt == 1:
+            os.kill(os.getppid(), signal.SIGKILL)
+            wait()
+
+    def do_stopped(self, attempt: int) -> None:
+        """Keep the process of the job from seeing that its time is over: the batch system has to."""
+        if attempt == 1:
+            os.kill(os.getppid(), signal.SIGSTOP)
+            wait()
+
+    def do_memory(self, attempt: int) -> None:
+        if attempt == 1:
+            self.do_greedy(attempt)
+
+    def do_greedy(self, _attempt: int) -> None:
+        kept = [bytearray(os.urandom(1 << 20)) for _ in range(_LARGE)]
+        wait()
+        kept.clear()
+
+    def do_slow(self, attempt: int) -> None:
+        if attempt == 1:
+            wait()
+
+
+def wait() -> None:
+    """Wait to be killed."""
+    wait_for(lambda: False)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + FOREVER
+    while not condition():
+        if time.monotonic() > end:
+            msg = "nobody came"
+            raise TimeoutError(msg)
+        time.sleep(0.05)
