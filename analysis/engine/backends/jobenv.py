@@ -82,11 +82,11 @@ def job_environment(
     if settings.shared_filesystem:
         return environment, ()
     needed = (spec, files.repository, files.sandbox)
-    environment |= {"ANALYSIS_JOB_SPEC": spec.name, "ANALYSIS_JOB_PYTHON": getattr(sys, "_base_executable", "")}
+    environment |= {"ANALYSIS_JOB_SPEC": spec.name, "ANALYSIS_JOB_PYTHON": str(Path(sys.executable).resolve())}
     if backend == "htcondor":
         return environment, needed
-    _put_into_store(needed, store)  # Slurm brings a script to a job, and nothing else
-    return environment, ()
+    _put_into_store(needed[1:], store)  # Slurm brings a script to a job, and only a little with it
+    return environment, (spec,)
 
 
 def _put_into_store(files: tuple[Path, ...], store: Path) -> None:

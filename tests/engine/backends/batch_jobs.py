@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.engine.backends import joblogs
-from analysis.engine.backends.bundle import JOB_SCRIPT
 from analysis.engine.backends.failures import Failure
+from analysis.engine.backends.jobenv import JOB_SCRIPT
 from analysis.engine.backends.resources import Resources
 from analysis.engine.backends.spec import Branch, JobSpec, format_branches, make_spec, short_digest
 from analysis.engine.files import LocalFiles

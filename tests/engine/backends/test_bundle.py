@@ -5,22 +5,13 @@ import hashlib
 import io
 import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from analysis.engine.backends import bundle
-from analysis.engine.backends.bundle import (
-    Bundle,
-    BundleError,
-    job_environment,
-    prune,
-    repository_bundle,
-    sandbox_bundle,
-)
-from analysis.engine.backends.settings import BatchSettings
+from analysis.engine.backends.bundle import Bundle, BundleError, prune, repository_bundle, sandbox_bundle
 
 
 @pytest.fixture
@@ -172,48 +163,6 @@ def test_unused_bundles_are_removed(base: Path, environment: Path, tmp_path: Pat
         os.utime(path, (1, 1))
     assert set(prune(place, {packages.name})) == {folder, file}
     assert {path.name for path in place.iterdir()} == {packages.name, "other.txt"}
-
-
-@pytest.fixture
-def shell(base: Path, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where submissions are, in a shell that was set up."""
-    monkeypatch.setenv("ANALYSIS_BASE", str(base))
-    monkeypatch.setenv("LAW__luigi_core__x", "1")
-    monkeypatch.setenv("MY_VARIABLE", "a b")
-    monkeypatch.setenv("MY_OTHER", "c")
-    monkeypatch.setattr(sys, "prefix", str(environment))
-    monkeypatch.setattr("analysis.engine.backends.settings.jobs_folder", lambda: tmp_path / "jobs")
-    return tmp_path / "jobs"
-
-
-def test_environment_of_jobs_that_share_the_file_system(shell: Path, environment: Path) -> None:
-    settings = BatchSettings(forward_env="MY_VARIABLE, NOT_SET")
-    found, files = job_environment(Path("/x/spec.json"), settings, "0a1b", Path("/store"))
-    assert files == ()
-    assert Path(found.pop("ANALYSIS_JOB_REPOSITORY")).parent == shell / "bundles"
-    assert (
-        found.items()
-        >= {
-            "ANALYSIS_STORE": "/store",
-            "ANALYSIS_JOB_TOKEN": "0a1b",
-            "ANALYSIS_JOB_SPEC": "/x/spec.json",
-            "ANALYSIS_JOB_SANDBOX": str(environment),
-            "ANALYSIS_JOB_PYTHON": sys.executable,
-            "LAW__luigi_core__x": "1",
-            "MY_VARIABLE": "a b",
-        }.items()
-    )
-    assert not {"MY_OTHER", "NOT_SET", "PATH", "HOME"} & found.keys()
-
-
-@pytest.mark.usefixtures("shell")
-def test_environment_of_jobs_that_share_nothing() -> None:
-    settings = BatchSettings(shared_filesystem=False)
-    found, files = job_environment(Path("/x/spec.json"), settings, "0a1b", Path("/store"))
-    names = [found[f"ANALYSIS_JOB_{name}"] for name in ("SPEC", "REPOSITORY", "SANDBOX")]
-    assert names == [path.name for path in files]
-    assert all(path.is_file() for path in files[1:])
-    assert found["ANALYSIS_JOB_PYTHON"] == str(Path(sys.executable).resolve())
 
 
 def test_archive_holds_contents(base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.engine.backends import jobenv
+from analysis.engine.backends.jobenv import BUNDLES, JobFiles, job_environment
+from analysis.engine.backends.settings import BatchSettings
+
+SHELL = {
+    "LAW__luigi_core__x": "1",
+    "MY_VARIABLE": "a b",
+    "MY_OTHER": "c",
+    "PATH": "/bin",
+    "HOME": "/home/me",
+    "X509_USER_PROXY": "/tmp/x509up_u1",
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobFiles:
+    """The code for jobs, without the time that it takes to copy it."""
+    found = JobFiles(tmp_path / "repository-1.tar.gz", tmp_path / "sandbox-2-py3.11.tar.gz")
+    for path in found:
+        path.write_text(path.name)
+    monkeypatch.setattr(jobenv, "job_files", lambda: found)
+    return found
+
+
+@pytest.mark.parametrize("backend", ["htcondor", "slurm"])
+def test_shared_file_system(backend: str, files: JobFiles) -> None:
+    settings = BatchSettings(forward_env="MY_VARIABLE, NOT_SET")
+    found, inputs = job_environment(backend, Path("/x/spec.json"), Path("/store"), "0a1b", settings, SHELL)
+    assert inputs == ()
+    assert found == {
+        "LAW__luigi_core__x": "1",
+        "MY_VARIABLE": "a b",
+        "X509_USER_PROXY": "/tmp/x509up_u1",
+        "ANALYSIS_STORE": "/store",
+        "ANALYSIS_JOB_BACKEND": backend,
+        "ANALYSIS_JOB_TOKEN": "0a1b",
+        "ANALYSIS_JOB_SPEC": "/x/spec.json",
+        "ANALYSIS_JOB_REPOSITORY": str(files.repository),
+        "ANALYSIS_JOB_SANDBOX": str(files.sandbox),
+    }
+
+
+def test_htcondor_sends_what_is_not_shared(files: JobFiles, tmp_path: Path) -> None:
+    settings, spec = BatchSettings(shared_filesystem=False), tmp_path / "spec.json"
+    found, inputs = job_environment("htcondor", spec, tmp_path / "store", "0a1b", settings, SHELL)
+    assert inputs == (spec, *files)
+    assert found["ANALYSIS_JOB_SPEC"] == "spec.json"
+    assert found["ANALYSIS_JOB_PYTHON"] == str(Path(sys.executable).resolve())
+    assert not (tmp_path / "store").exists()
+
+
+def test_slurm_has_it_fetched_from_the_store(files: JobFiles, tmp_path: Path) -> None:
+    settings, store, spec = BatchSettings(shared_filesystem=False), tmp_path / "store", tmp_path / "spec.json"
+    for _ in range(2):
+        _, inputs = job_environment("slurm", spec, store, "0a1b", settings, SHELL)
+        assert inputs == (spec,)
+        assert {path.name: path.read_text() for path in (store / BUNDLES).iterdir()} == {f.name: f.name for f in files}
+
+
+def test_code_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as a directory, from which jobs run, with the environment where it is."""
+    monkeypatch.setattr(jobenv, "jobs_folder", lambda: tmp_path)
+    jobenv.job_files.cache_clear()
+    try:
+        found = jobenv.job_files()
+        assert found.sandbox == Path(sys.prefix)
+        assert found.repository.parent == tmp_path / "bundles"
+        assert (found.repository / "analysis" / "engine" / "backends" / "job.sh").is_file()
+        assert not (found.repository / "tests").exists()
+        assert jobenv.job_files() is found
+    finally:
+        jobenv.job_files.cache_clear()
