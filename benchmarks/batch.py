@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -36,7 +36,6 @@ class Side(NamedTuple):
         title: for people.
         task: task family.
         options: for each run.
-        waiting: variables or options that let jobs stay in the queue.
     """
 
     title: str
@@ -94,23 +93,26 @@ class Bench:
                 "LAW__htcondor__client": "tools",
             },
             PLAIN.task: {
-                "PLAIN_LAW_DATA": str(folder / "plain"),
+                "PLAIN_LAW_STORE": str(folder / "plain_store"),
+                "PLAIN_LAW_DATA": str(folder / "plain_data"),
                 "LAW_HOME": str(folder / "plain_home"),
                 "LAW_CONFIG_FILE": str(repository / "benchmarks" / "plain_law" / "law.cfg"),
             },
         }
         testbed.succeed("mkdir", "law_home", "plain_home", folder=folder)
 
-    def run(self, side: Side, *options: str, seconds: float | None = None, **more: str) -> Cost:
+    def run(
+        self, side: Side, *options: str, seconds: float | None = None, more: Mapping[str, str] | None = None
+    ) -> Cost:
         """``law run``.
 
         Args:
             side: which.
             *options: of the command line.
             seconds: after which it gets SIGINT.
-            **more: environment variables.
+            more: environment variables.
         """
-        environment = {**self._shared, **self._settings[side.task], **more}
+        environment = {**self._shared, **self._settings[side.task], **(more or {})}
         line = ("law", "run", side.task, "--workflow", self.system, *side.options, *options)
         self._clients.take()
         start = time.monotonic()
@@ -172,7 +174,7 @@ def queue(testbed: Testbed, system: str, branches: int) -> None:
         with bench(testbed, system) as law:
             more, stay = (("--waits",), {}) if side is PLAIN else (("--no-canary",), _STAY[system])
             options = ("--n", str(branches), *more)
-            cost = costs[side] = law.run(side, *options, "--no-poll", **stay)
+            cost = costs[side] = law.run(side, *options, "--no-poll", more=stay)
             print(
                 f"  {side.title:30s} submission: {cost.submissions(system):5d} calls, {cost.wall:6.2f} s wall,"
                 f" {cost.cpu:5.2f} s CPU, start included"
@@ -186,13 +188,14 @@ def queue(testbed: Testbed, system: str, branches: int) -> None:
 
 def poll(law: Bench, side: Side, options: Sequence[str], stay: dict[str, str]) -> tuple[float, float, float]:
     """Calls, time of the calls [s], and CPU time [s] of one look at the queue."""
-    short, long = (law.run(side, *options, seconds=seconds, **stay) for seconds in _WATCHES)
+    short, long = (law.run(side, *options, seconds=seconds, more=stay) for seconds in _WATCHES)
     looks = rounds(long.calls, _GAP)
     calls = median(len(look) for look in looks)
     wall = median(max(c.end for c in look) - look[0].begin for look in looks)
     cpu = (long.cpu - short.cpu) / (len(looks) - len(rounds(short.calls, _GAP)))
     print(
-        f"  {side.title:30s} one poll:   {calls:5.0f} calls, {wall:6.3f} s wall, {cpu:5.3f} s CPU; median of {len(looks)}"
+        f"  {side.title:30s} one poll:   {calls:5.0f} calls, {wall:6.3f} s wall, {cpu:5.3f} s CPU; "
+        f"median of {len(looks)}"
     )
     return calls, wall, cpu
 

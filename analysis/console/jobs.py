@@ -148,14 +148,9 @@ def _asked(jobs: Sequence[ActiveJob], ledger: Ledger) -> Iterator[str]:
     from analysis.engine.backends.statusline import show_duration
 
     for backend in sorted({row.job.backend for row in jobs}):
-        answer = ledger.last_answer(backend)
-        age = f"{show_duration(max(0.0, time.time() - answer.time))} ago"
-        if not answer.time:
-            yield f"{backend} was never asked: a 'law run' that watches the jobs does that"
-        elif answer.error:
-            yield f"{backend} did not answer {age}: {answer.error}"
-        else:
-            yield f"{backend} was asked {age}"
+        answered, _, error = ledger.last_answer(backend)
+        when = f"{show_duration(max(0.0, time.time() - answered))} ago" if answered else "never yet"
+        yield f"{backend} answered {when}" + (f", and does not now: {error}" if error else "")
 
 
 def _to_json(folder: str, job: Job, branches: list[int]) -> dict[str, Any]:

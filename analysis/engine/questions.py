@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import law
 import luigi
+from luigi.parameter import ParameterVisibility
 
 from analysis.engine import policy
 from analysis.errors import AnalysisError
@@ -22,7 +23,8 @@ class QuestionParameter(luigi.BoolParameter):  # type: ignore[misc]
 
     def __init__(self, description: str) -> None:
         parsing = luigi.BoolParameter.EXPLICIT_PARSING
-        super().__init__(default="", parsing=parsing, significant=False, description=description)
+        hidden = ParameterVisibility.HIDDEN
+        super().__init__(default="", parsing=parsing, significant=False, visibility=hidden, description=description)
 
     def parse(self, x: object) -> str:
         """Text of the value."""

@@ -13,7 +13,13 @@ import luigi
 law.contrib.load("htcondor", "slurm")
 
 HERE = Path(__file__).resolve().parent
-_FORWARDED = {"path": "PATH", "code": "PYTHONPATH", "settings": "LAW_CONFIG_FILE", "data": "PLAIN_LAW_DATA"}
+_FORWARDED = {
+    "path": "PATH",
+    "code": "PYTHONPATH",
+    "settings": "LAW_CONFIG_FILE",
+    "store": "PLAIN_LAW_STORE",
+    "data": "PLAIN_LAW_DATA",
+}
 
 
 class PlainJobs(law.LocalWorkflow, law.htcondor.HTCondorWorkflow, law.slurm.SlurmWorkflow):  # type: ignore[misc]
@@ -31,7 +37,7 @@ class PlainJobs(law.LocalWorkflow, law.htcondor.HTCondorWorkflow, law.slurm.Slur
 
     def output(self) -> law.LocalFileTarget:
         """A text file."""
-        return law.LocalFileTarget(str(self._folder / f"{self.branch}.txt"))
+        return law.LocalFileTarget(f"{os.environ['PLAIN_LAW_STORE']}/jobs_{self.n}/{self.branch}.txt")
 
     def run(self) -> None:
         """Write the number."""

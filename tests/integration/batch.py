@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
+import shlex
 import shutil
 import signal
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from tests.testbed import System, Testbed
 
-PATIENCE = 90.0
+PATIENCE = 40.0
 """Seconds after which what did not happen will not."""
 
 QUICK = {
@@ -43,6 +47,34 @@ def until(condition: Callable[[], T], seconds: float = PATIENCE) -> T:
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
     return found
+
+
+def command_lines() -> list[str]:
+    """Of all processes on this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # ended meanwhile
+            found.append(path.read_text(errors="replace").replace("\0", " "))
+    return found
+
+
+@pytest.fixture(scope="module", params=["htcondor", "slurm"])
+def system(request: pytest.FixtureRequest) -> System:
+    """One system after the other."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, System)
+    return found
+
+
+@pytest.fixture(scope="module")
+def sites(testbed: Testbed, system: System) -> Iterator[Callable[..., Site]]:
+    """What makes sites, which are removed in the end."""
+    with ExitStack() as stack:
+
+        def make(what: str, *options: str, **settings: str) -> Site:
+            return stack.enter_context(closing(Site(testbed, system, what, options, settings)))
+
+        yield make
 
 
 @dataclass(frozen=True)
@@ -94,19 +126,22 @@ class Queue:
         """Put a running job back into the queue; Slurm would let it wait there for two minutes."""
         self._do("condor_vacate_job", ["scontrol", "requeue"], job)
         if self.system.name == "slurm":
+            said = self.testbed.succeed("scontrol", "show", "job", job)
+            daemon = f"slurmstepd: [{re.findall(r'JobId=([0-9]+)', said)[0]}."
+            until(lambda: not any(line.startswith(daemon) for line in command_lines()))
             until(lambda: self.jobs()[job] == "PENDING")
             self._do("", ["scontrol", "update", "StartTime=now"], f"JobId={job}")
 
     @contextmanager
     def system_hold(self, job: str) -> Iterator[None]:
-        """Put a running job on hold as the administrators would, by a policy or after a failure, in a ``with`` block."""
+        """Have a job put on hold as administrators would: an idle one of HTCondor, a running one of Slurm."""
         if self.system.name == "slurm":
             self.admin("scontrol", "requeuehold", job)
             yield
-            return
-        with self.system.settings("SYSTEM_PERIODIC_HOLD = MisbehavesInTest =?= True"):
-            self.testbed.succeed("condor_qedit", job, "MisbehavesInTest", "True")
-            yield
+        else:
+            cluster, number = job.split(".")
+            with self.system.settings(f"SYSTEM_PERIODIC_HOLD = ClusterId == {cluster} && ProcId == {number}"):
+                yield
 
     def admin(self, *command: str) -> str:
         """Call a program of Slurm as root."""
@@ -134,12 +169,10 @@ class Queue:
     def _slurm(self) -> dict[str, tuple[str, str]]:
         columns = "JobArrayID:0|,State:0|,WorkDir:0"
         queue = self.testbed.succeed("squeue", "--array", "--noheader", "--states=all", "-O", columns)
-        history = self.testbed.succeed(
-            *("sacct", "--allocations", "--noheader", "--parsable2", "--array", "--starttime=now-1hour"),
-            *("--format=JobID,State,WorkDir",),
-        )
+        asked = ("--allocations", "--noheader", "--parsable2", "--starttime=now-1hour", "--format=JobID,State,WorkDir")
+        history = self.testbed.succeed("sacct", *asked)
         rows = [line.split("|", 2) for line in (*history.splitlines(), *queue.splitlines())]
-        return {job: (state, folder) for job, state, folder in rows if re.fullmatch(r"\d+_\d+", job)}
+        return {job: (state, folder) for job, state, folder in rows if re.fullmatch(r"\d+(_\d+)?", job)}
 
 
 @dataclass
@@ -193,7 +226,6 @@ class Site:
     Args:
         testbed: both systems.
         system: the one where jobs go.
-        folder: an empty directory of the user.
         what: of the toys.
         options: of ``law run``.
         settings: variables.
@@ -201,16 +233,18 @@ class Site:
 
     testbed: Testbed
     system: System
-    folder: Path
     what: str
     options: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = field(init=False)
     store: Path = field(init=False)
     home: Path = field(init=False)
     place: Path = field(init=False)
     _runs: list[Running] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # the systems remember the jobs of earlier tests by their directory
+        self.folder = self.testbed.scratch(f"{self.system.name}-{secrets.token_hex(4)}")
         self.store, self.home, self.place = (self.folder / name for name in ("store", "law", "place"))
         self.make(self.place)
 
@@ -266,6 +300,27 @@ class Site:
         self._runs.append(Running(process, log))
         return self._runs[-1]
 
+    def own_python(self) -> Path:
+        """The Python of an environment of its own, which a test can remove: links to the real one."""
+        environment, real = self.folder / "environment", self.testbed.python.parents[1]
+        (environment / "bin").mkdir(parents=True)
+        for path in ("bin/python", "lib"):
+            (environment / path).symlink_to(real / path)
+        shutil.copy(real / "pyvenv.cfg", environment)
+        return environment / "bin" / "python"
+
+    def wrap(self, program: str, script: str) -> dict[str, str]:
+        """Have a shell script called in place of a program, which it knows as ``$REAL``; and our place as ``$PLACE``.
+
+        Returns:
+            The variable with which that happens.
+        """
+        path, usual = self.make(self.folder / "bin") / program, self.testbed.environment()["PATH"]
+        real = shutil.which(program, path=usual)
+        path.write_text(f"#!/bin/bash\nREAL={shlex.quote(str(real))} PLACE={shlex.quote(str(self.place))}\n{script}\n")
+        path.chmod(0o755)
+        return {"PATH": f"{path.parent}:{usual}"}
+
     # branches
 
     def begun(self) -> dict[int, int]:
@@ -306,9 +361,13 @@ class Site:
         rows = self.select("SELECT branch, id FROM attempts JOIN jobs ON job = jobs.number ORDER BY attempts.number")
         return {int(str(branch)): str(job) for branch, job in rows if job}
 
-    def attempts(self) -> list[tuple[object, ...]]:
-        """Branch, result and failure of all attempts."""
-        return self.select("SELECT branch, result, failure FROM attempts ORDER BY branch, number")
+    def attempts(self) -> dict[int, list[str]]:
+        """Why the attempts of each branch failed, or what else became of them; none after all is done."""
+        rows = self.select("SELECT branch, coalesce(failure, result, '') FROM attempts ORDER BY branch, number")
+        found: dict[int, list[str]] = {}
+        for branch, result in rows:
+            found.setdefault(int(str(branch)), []).append(str(result))
+        return found
 
     def close(self) -> None:
         """Leave nothing running behind."""
@@ -320,3 +379,4 @@ class Site:
                 run.process.stdout.close()
         for job in self.queue.waiting():
             self.queue.remove(job)
+        shutil.rmtree(self.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -78,9 +79,11 @@ class FaultToy(AnalysisWorkflow):
             wait()
 
     def do_stopped(self, attempt: int) -> None:
-        """Keep the process of the job from seeing that its time is over: the batch system has to."""
+        """Keep the process of the job from seeing that its time is over, until the batch system asks it to end."""
         if attempt == 1:
             os.kill(os.getppid(), signal.SIGSTOP)
+            wait_for(lambda: is_pending(os.getppid(), signal.SIGTERM))
+            os.kill(os.getppid(), signal.SIGCONT)
             wait()
 
     def do_memory(self, attempt: int) -> None:
@@ -100,6 +103,13 @@ class FaultToy(AnalysisWorkflow):
 def wait() -> None:
     """Wait to be killed."""
     wait_for(lambda: False)
+
+
+def is_pending(process: int, number: int) -> bool:
+    """Whether a signal has been sent to a stopped process."""
+    status = Path(f"/proc/{process}/status").read_text()
+    masks = [int(mask, 16) for mask in re.findall(r"(?m)^(?:SigPnd|ShdPnd):\s*(\w+)", status)]
+    return any(mask & 1 << (number - 1) for mask in masks)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

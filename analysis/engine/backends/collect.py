@@ -91,7 +91,8 @@ class Collector:
 
     def _is_lost(self, job: Job) -> bool:
         """Whether a scheduler that answers has not mentioned a job for long."""
-        since = self._ledger.last_answer(job.backend).since
+        answer = self._ledger.last_answer(job.backend)
+        since = None if answer.error else answer.since
         active = job.status is None or job.status.state.is_active
         return bool(job.id and active and since and time.time() - max(job.seen, since) > self._settings.lost_after)
 
@@ -149,9 +150,10 @@ class Collector:
             ends: of other branches, with which their jobs ended: those that were to follow were never begun.
         """
         token = joblogs.job_token(job.token, job.position)
-        report = next((attempt for attempt in reversed(logs) if attempt.token == token and attempt.failure), None)
-        if report is not None or token in ends:
-            return self._read(report or ends[token], job.status)
+        last = next((attempt for attempt in reversed(logs) if attempt.token == token), None)
+        report = last or ends.get(token)
+        if report is not None and report.failure:  # else it ended well, maybe when the job was started again
+            return self._read(report, job.status)
         if self._is_lost(job) or job.status is None:
             return self._describe(job, FailureClass.NODE, "neither the queue nor the history know the job any more")
         said = self._said(job, job.status)

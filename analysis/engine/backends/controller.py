@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from analysis.engine import session
 from analysis.engine.backends import preflight, registry
-from analysis.engine.backends.base import BackendError, SchedulerDownError
+from analysis.engine.backends.base import BackendError, JobState, SchedulerDownError
 from analysis.engine.backends.collect import Collector
 from analysis.engine.backends.ledger import DONE, Attempt, Job, Ledger, Result
 from analysis.engine.backends.messages import AbortedError, page_text
@@ -80,6 +80,7 @@ class Controller:
         self._submitter = Submitter(workflow, self.ledger, self.settings, self._snapshot)
         self._wanted: dict[int, str] = {}
         self._counts: Counter[str] | None = None
+        self._held: set[str] = set()
         self._shown: tuple[Counter[str], Mapping[str, int], bool] | None = None
         self._told = self._event = 0.0
         self._is_proven = workflow.no_canary or workflow.no_poll
@@ -276,6 +277,10 @@ class Controller:
         if counts != self._counts or is_due:
             self._counts, self._told = counts, now
             self._say(line)
+        held = view.reasons(JobState.HELD)
+        for reason in held.keys() - self._held:
+            self._say(f"{held[reason]} on hold: {reason}")
+        self._held = set(held)
 
     def _message(self, line: str, reasons: Mapping[str, int]) -> str:
         """For the scheduler's page: a line per stage, why jobs wait, and where to look."""

@@ -125,7 +125,7 @@ def _files(paths: Iterable[Path]) -> str:
 def _path(path: Path) -> str:
     text = str(path.absolute())
     if "$$" in text:
-        msg = f"HTCondor cannot use {text}: '$$' in a path cannot be quoted. Choose another [batch] submit_dir."
+        msg = f"HTCondor cannot use {text}: '$$' in a path cannot be quoted. Choose another [job] job_file_dir."
         raise SubmissionError(msg)
     return _literal(text)
 

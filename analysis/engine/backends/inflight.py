@@ -81,7 +81,7 @@ def _open(folder: Path) -> int:
     try:
         return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # an exclusive lock on NFS needs write access
     except OSError as error:
-        msg = f"{folder / LOCK} cannot be opened ({error.strerror}): choose another [batch] submit_dir."
+        msg = f"{folder / LOCK} cannot be opened ({error.strerror}): choose another [job] job_file_dir in law.cfg"
         raise BackendError(msg) from error
 
 
@@ -93,7 +93,7 @@ def _lock(descriptor: int, folder: Path, *, wait: bool) -> bool:
     except OSError as error:
         msg = (
             f"The file system of {folder} has no file locks ({error.strerror}), without which an interrupted "
-            "submission could be doubled: choose another [batch] submit_dir."
+            "submission could be doubled: choose another [job] job_file_dir in law.cfg"
         )
         raise BackendError(msg) from error
     return True

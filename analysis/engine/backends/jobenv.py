@@ -23,7 +23,7 @@ BUNDLES = ".bundles"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _ALWAYS = (
     *("ANALYSIS_PROFILE", "ANALYSIS_WORKER_CACHE"),
-    *("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE", "BEARER_TOKEN"),
+    *("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE"),  # names of files: others can read a job's variables
 )
 _OPTIONS = "LAW__"
 """How variables begin that set an option of ``law.cfg`` for one call."""

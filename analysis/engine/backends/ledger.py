@@ -21,6 +21,8 @@ from analysis.engine.process import Process, identity, is_running
 
 _VERSION = 1
 _PATIENCE = 60.0
+_FORGOTTEN = 30 * 86400.0
+"""Seconds after which nobody asks for a job any more that was never mentioned, lest history is searched ever longer."""
 _SCHEMA = """
 CREATE TABLE submissions (
     token TEXT PRIMARY KEY,
@@ -59,8 +61,8 @@ CREATE INDEX attempts_of_job ON attempts (job);
 CREATE TABLE polls (
     backend TEXT PRIMARY KEY,
     claimed REAL NOT NULL,   -- when somebody went to ask
-    answered REAL NOT NULL,  -- when there was an answer, or none in time
-    since REAL,              -- since when each question has been answered
+    answered REAL NOT NULL,  -- when there was an answer
+    since REAL,              -- since when there have been answers, without a long break
     error TEXT
 );
 """
@@ -134,12 +136,12 @@ class Job(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The last poll of a scheduler.
+    """The last answer of a scheduler.
 
     Args:
         time: Unix time; zero if there was none.
-        since: Unix time since which each poll was answered; ``None`` if the last one was not.
-        error: why it was not.
+        since: Unix time since which there have been answers, without a long break; ``None`` if there was none.
+        error: why the last question was not answered; ``None`` if it was.
     """
 
     time: float
@@ -396,8 +398,11 @@ class Ledger:
 
     def to_ask_for(self, backend: str) -> dict[str, float]:
         """Ids of jobs that are not over, with the Unix time of their submission."""
-        query = "SELECT id, time FROM jobs JOIN submissions USING (token) WHERE is_over = 0 AND backend = ? AND id > ''"
-        return dict(self._select(query, [backend]))
+        query = (
+            "SELECT id, time FROM jobs JOIN submissions USING (token) "
+            "WHERE is_over = 0 AND backend = ? AND id > '' AND seen > ?"
+        )
+        return dict(self._select(query, [backend, time.time() - _FORGOTTEN]))
 
     def answered(
         self, backend: str, statuses: Mapping[str, JobStatus], interval: float, error: str | None = None
@@ -407,7 +412,8 @@ class Ledger:
         Args:
             backend: name of the batch system.
             statuses: by id.
-            interval: seconds between two questions; after a much longer break it is as if nobody had asked before.
+            interval: seconds between two questions; after a much longer time without an answer it is as if there had
+                been none before.
             error: why it said nothing.
         """
         now, gap = time.time(), max(120.0, 3 * interval)
@@ -422,11 +428,13 @@ class Ledger:
                 "WHERE token IN (SELECT token FROM submissions WHERE backend = ?) AND id = ? AND is_over = 0",
                 rows,
             )
+            if error:
+                database.execute("UPDATE polls SET error = ? WHERE backend = ?", (error, backend))
+                return
             query = "SELECT since FROM polls WHERE backend = ? AND answered BETWEEN ? AND ?"
             before = database.execute(query, (backend, now - gap, now)).fetchone()
-            since = None if error else ((before and before[0]) or now)
-            query = "UPDATE polls SET answered = ?, since = ?, error = ? WHERE backend = ?"
-            database.execute(query, (now, since, error, backend))
+            query = "UPDATE polls SET answered = ?, since = ?, error = NULL WHERE backend = ?"
+            database.execute(query, (now, (before and before[0]) or now, backend))
 
     def last_answer(self, backend: str) -> Answer:
         """The last poll."""
@@ -470,7 +478,8 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 def _dump(status: JobStatus) -> str:
-    return json.dumps({name: value for name, value in asdict(status).items() if value not in (None, "", False)})
+    given = {name: value for name, value in asdict(status).items() if value is not None and value is not False}
+    return json.dumps({name: value for name, value in given.items() if value != ""})  # an exit code of 0 is one
 
 
 def _load(text: str) -> JobStatus:

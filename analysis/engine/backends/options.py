@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import law
 import luigi
+from luigi.parameter import ParameterVisibility
 
 from analysis.engine.backends.resources import GB, HOUR, Resources, parse_size, parse_time
 from analysis.engine.backends.settings import profile_resources
@@ -15,6 +16,8 @@ from analysis.engine.errors import ParameterError
 WORKFLOW_TYPES = ("local", "htcondor", "slurm")
 """Values of ``--workflow``."""
 
+_HIDDEN = ParameterVisibility.HIDDEN
+"""On the scheduler's page: what does not change a result would hide what does."""
 _FALLBACK = Resources(cores=1, memory=2 * GB, runtime=2 * HOUR)
 
 
@@ -24,38 +27,72 @@ class BatchTask(law.Task):  # type: ignore[misc]
     exclude_index = True
 
     workflow = luigi.Parameter(
-        default="", significant=False, description=f"where branches run: {', '.join(WORKFLOW_TYPES)}; default: local"
+        default="",
+        significant=False,
+        visibility=_HIDDEN,
+        description=f"where branches run: {', '.join(WORKFLOW_TYPES)}; default: local",
     )
     tasks_per_job = luigi.IntParameter(
-        default=0, significant=False, description="branches per job; default: several if they are short"
+        default=0,
+        significant=False,
+        visibility=_HIDDEN,
+        description="branches per job; default: several if they are short",
     )
     parallel_jobs = luigi.IntParameter(
-        default=-1, significant=False, description="most jobs of a workflow in the queue at once; default: no limit"
+        default=-1,
+        significant=False,
+        visibility=_HIDDEN,
+        description="most jobs of a workflow in the queue at once; default: no limit",
     )
     retries = luigi.IntParameter(
-        default=5, significant=False, description="how often a branch is tried again if that can help; default: 5"
+        default=5,
+        significant=False,
+        visibility=_HIDDEN,
+        description="how often a branch is tried again if that can help; default: 5",
     )
     poll_interval = law.DurationParameter(
-        default=20.0, unit="s", significant=False, description="time between two looks at the queue; default: 20s"
+        default=20.0,
+        unit="s",
+        significant=False,
+        visibility=_HIDDEN,
+        description="time between two looks at the queue; default: 20s",
     )
-    no_poll = luigi.BoolParameter(significant=False, description="submit, and do not wait for the jobs")
-    no_canary = luigi.BoolParameter(significant=False, description="submit all jobs at once, also of code never run")
-    cores = luigi.IntParameter(default=0, significant=False, description="cores per job; default: as declared")
+    no_poll = luigi.BoolParameter(
+        significant=False, visibility=_HIDDEN, description="submit, and do not wait for the jobs"
+    )
+    no_canary = luigi.BoolParameter(
+        significant=False, visibility=_HIDDEN, description="submit all jobs at once, also of code never run"
+    )
+    cores = luigi.IntParameter(
+        default=0, significant=False, visibility=_HIDDEN, description="cores per job; default: as declared"
+    )
     memory = luigi.Parameter(
-        default="", significant=False, description="memory per job, e.g. 4GB; default: as declared"
+        default="", significant=False, visibility=_HIDDEN, description="memory per job, e.g. 4GB; default: as declared"
     )
     max_runtime = luigi.Parameter(
-        default="", significant=False, description="run time per job, e.g. 8h; default: as declared"
+        default="", significant=False, visibility=_HIDDEN, description="run time per job, e.g. 8h; default: as declared"
     )
-    disk = luigi.Parameter(default="", significant=False, description="scratch space per job; default: as declared")
-    gpus = luigi.IntParameter(default=0, significant=False, description="GPUs per job; default: as declared")
+    disk = luigi.Parameter(
+        default="", significant=False, visibility=_HIDDEN, description="scratch space per job; default: as declared"
+    )
+    gpus = luigi.IntParameter(
+        default=0, significant=False, visibility=_HIDDEN, description="GPUs per job; default: as declared"
+    )
     queue = luigi.Parameter(
-        default="", significant=False, description="queue, partition or job flavour; default: that of the site"
+        default="",
+        significant=False,
+        visibility=_HIDDEN,
+        description="queue, partition or job flavour; default: that of the site",
     )
     accounting_group = luigi.Parameter(
-        default="", significant=False, description="account that is charged; default: that of the site"
+        default="",
+        significant=False,
+        visibility=_HIDDEN,
+        description="account that is charged; default: that of the site",
     )
-    container = luigi.Parameter(default="", significant=False, description="image that jobs run in; default: none")
+    container = luigi.Parameter(
+        default="", significant=False, visibility=_HIDDEN, description="image that jobs run in; default: none"
+    )
 
     batch_resources: ClassVar[Resources] = _FALLBACK
     """What a job of one branch needs."""

@@ -88,8 +88,8 @@ def check_limits(family: str, resources: Resources, settings: BatchSettings) -> 
         return
     setting = f"max_{option.removeprefix('max-')}"
     msg = (
-        f"a job of {family} asks for {asked} of {what}, but {setting} is {most}: ask for less with --{option}, or raise "
-        f"{setting} in section batch of law.cfg or of the profile"
+        f"a job of {family} asks for {asked} of {what}, but {setting} is {most}: ask for less with --{option}, or "
+        f"raise {setting} in section batch of law.cfg or of the profile"
     )
     raise ParameterError(msg)
 
@@ -108,7 +108,8 @@ def check_locks(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("w") as first, path.open("w") as second:
-            fcntl.lockf(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(first, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as SQLite does
+            fcntl.lockf(first, fcntl.LOCK_UN)  # to NFS both kinds are the same
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
                 fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,7 +198,7 @@ def check_credential(credential: Credential, runtime: int, now: float) -> str:
         return ""
     left = expires - now
     if left <= 0:
-        msg = f"{name} has expired {show_duration(-left)} ago: {renewal}, then run again"
+        msg = f"{name} expired {show_duration(-left)} ago: {renewal}, then run again"
         raise CredentialError(msg)
     if left < runtime:
         return f"{name} is valid for {show_duration(left)} only, and a job may take {show_duration(runtime)}: {renewal}"

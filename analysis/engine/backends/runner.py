@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 DUMP = signal.SIGUSR1
 """Asks the process to write to the log where it is."""
 
+_UNUSED = ("ipykernel", "requests", "tornado")
+"""What law and luigi import if it is there, for notebooks and a central scheduler; more than a third of their start."""
+
 
 class Message(NamedTuple):
     """What the process tells.
@@ -74,6 +77,7 @@ class Runner:
         left = list(self._todo)
         try:
             self._start(left[0].number)
+            _import_law()
             from analysis.engine import provenance
             from analysis.engine.backends.spec import workflow_of
 
@@ -126,6 +130,18 @@ class Runner:
         text = json.dumps(message).encode() + b"\n"
         while text:
             text = text[os.write(self._channel, text) :]
+
+
+def _import_law() -> None:
+    """Import law and luigi without what no job needs; the tasks themselves may import it afterwards."""
+    hidden = [name for name in _UNUSED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # nothing instead of a module: not to be found
+    try:
+        import law  # noqa: F401
+        import luigi  # noqa: F401
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _prepare(spec: JobSpec, workflow: AnalysisWorkflow) -> Snapshot:

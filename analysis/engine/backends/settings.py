@@ -61,6 +61,7 @@ class BatchSettings:
     forward_env: str = ""
 
 
+_AT_LEAST_ONE = ("queue_limit", "parallel_workflows", "fewest_jobs", "keep_logs")
 _SIZES = {"max_memory"}
 _TIMES = {
     *("job_length", "max_runtime", "retry_delay", "lost_after", "output_delay", "canary_patience"),
@@ -73,9 +74,13 @@ def batch_settings() -> BatchSettings:
     Raises:
         ParameterError: for a name that does not exist, or a value that makes no sense.
     """
-    return BatchSettings(
-        **section("batch", BatchSettings, {**_parsers(_SIZES, parse_size), **_parsers(_TIMES, parse_time)})
-    )
+    parsers = {**_parsers(_SIZES, parse_size), **_parsers(_TIMES, parse_time)}
+    settings = BatchSettings(**section("batch", BatchSettings, parsers))
+    for name in _AT_LEAST_ONE:
+        if getattr(settings, name) < 1:  # with no job at all a run would wait for ever
+            msg = f"law.cfg or the profile, section batch, {name}: {getattr(settings, name)} is less than 1"
+            raise ParameterError(msg)
+    return settings
 
 
 def check_profile() -> None:

@@ -166,7 +166,7 @@ def _extra(given: Mapping[str, str]) -> dict[str, str]:
 def _pattern(submission: Submission) -> str:
     path = str(submission.output(0))
     if "\\" in path:  # Slurm would neither put in the number nor keep the backslash
-        msg = f"Slurm cannot write to {path}, whose name has a backslash: choose another [batch] submit_dir."
+        msg = f"Slurm cannot write to {path}, whose name has a backslash: choose another [job] job_file_dir."
         raise SubmissionError(msg)
     head, _, tail = path.rpartition("0")
     return f"{head.replace('%', '%%')}%a{tail}"

@@ -65,9 +65,14 @@ class View:
         running = [job.status for job in self.jobs.values() if job.status and job.status.state is JobState.RUNNING]
         return any(self.now - (s.started or self.now) > self.settings.canary_patience for s in running)
 
-    def reasons(self) -> dict[str, int]:
-        """Why jobs wait or are on hold, in the words of the scheduler, and how many."""
+    def reasons(self, state: JobState | None = None) -> dict[str, int]:
+        """Why jobs wait or are on hold, in the words of the scheduler, and how many.
+
+        Args:
+            state: of the jobs; ``None`` for any.
+        """
         statuses = [job.status for job in self.jobs.values() if job.status and job.status.state.is_active]
+        statuses = [status for status in statuses if state in (None, status.state)]
         return dict(Counter(status.reason for status in statuses if status.reason).most_common())
 
     def _failed_canaries(self) -> int:

@@ -107,7 +107,7 @@ class Submitter:
     def _submit(self, plans: Sequence[JobPlan], needs: Resources) -> int:
         backend, token = registry.backend(self._workflow.effective_workflow), secrets.token_hex(8)
         folder = jobs_folder() / f"{_clean(self._workflow.title())}-{token}"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, mode=0o700)
         kept = self._ledger.reserve(token, backend.name, self._key, folder, plans)
         try:
             if not kept:

@@ -77,7 +77,8 @@ def command_line(workflow: AnalysisWorkflow, branch: int | None = None) -> str:
     for name, parameter in workflow.get_params():
         value = parameter.serialize(getattr(workflow, name))
         if parameter.significant and name not in _NOT_SHOWN and value != parameter.serialize(parameter._default):
-            parts += [f"--{name.replace('_', '-')}", value]
+            option = f"--{name.replace('_', '-')}"
+            parts += [f"{option}={value}"] if value.startswith("-") else [option, value]
     if branch is not None:
         parts += ["--branch", str(branch)]
     return shlex.join(parts)

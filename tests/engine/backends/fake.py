@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import threading
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -59,7 +58,7 @@ class Jobs(AnalysisWorkflow):
     """One small file per branch."""
 
     exclude_index = True
-    count = luigi.IntParameter(default=3)
+    count = luigi.IntParameter(default=3, significant=False)
     label = luigi.Parameter(default="")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> Mapping[str, Any]:  # noqa: ARG002
@@ -138,7 +137,7 @@ class Fake:
         self.jobs: dict[str, FakeJob] = {}
         self.calls: list[str] = []
         self.cancelled: list[str] = []
-        self.script: dict[int, list[Outcome]] = {}
+        self.script: Mapping[int, list[Any]] = {}
         self.down: set[str] = set()
         self.room: int | None = None
         self.refusal: BackendError | None = None
@@ -146,7 +145,7 @@ class Fake:
         self.lag = 0.0
         self.seconds = 5.0
         self.workflows: dict[str, AnalysisWorkflow] = {}
-        self.peak = 0
+        self.peak = self._first = 0
         self.at: dict[str, Callable[[], None]] = {}
         clock.hooks.append(self.work)
 
@@ -235,7 +234,7 @@ class Fake:
 
     def outcome(self, branch: int) -> Outcome:
         """What a branch does this time: the last one of its list is for all times to come."""
-        outcomes = self.script.get(branch, [OK])
+        outcomes: list[Outcome] = self.script.get(branch, [OK])
         return outcomes.pop(0) if len(outcomes) > 1 else outcomes[0]
 
     def report(self, job: FakeJob, branch: int, kind: FailureClass, result: str = "") -> None:
@@ -257,15 +256,24 @@ class Fake:
 
     def times(self) -> dict[int, int]:
         """How often each branch was submitted."""
-        return dict(sorted(Counter(branch for job in self.jobs.values() for branch in job.branches).items()))
+        return dict(sorted(Counter(branch for job in self.counted() for branch in job.branches).items()))
 
     def jobs_of(self, branch: int) -> list[FakeJob]:
         """Jobs of a branch, oldest first."""
-        return [job for job in self.jobs.values() if branch in job.branches]
+        return [job for job in self.counted() if branch in job.branches]
 
     def sizes(self) -> list[int]:
         """Jobs per submission, in order."""
-        return list(Counter(job.token for job in self.jobs.values()).values())
+        return list(Counter(job.token for job in self.counted()).values())
+
+    def counted(self) -> list[FakeJob]:
+        """Jobs since the last :meth:`forget`, oldest first."""
+        return list(self.jobs.values())[self._first :]
+
+    def forget(self) -> None:
+        """Count from here."""
+        self._first = len(self.jobs)
+        self.cancelled.clear()
 
 
 class Site:
@@ -280,7 +288,7 @@ class Site:
         self.clock = Clock()
         self.fake, self.other = Fake(self.clock), Fake(self.clock, "slurm")
         for fake in (self.fake, self.other):
-            patch.setitem(registry._made, (_pid(), fake.name), fake)
+            patch.setitem(registry._made, (os.getpid(), fake.name), fake)
         patch.setattr(time, "time", self.clock.time)
         patch.setattr(time, "sleep", self.clock.sleep)
         patch.setattr(submit, "job_environment", lambda *_: ({}, ()))
@@ -293,7 +301,8 @@ class Site:
         """A workflow; made anew, with what the configuration says now."""
         luigi.task_register.Register.clear_instance_cache()
         task = Jobs(**{"count": count, "workflow": "htcondor", **parameters})
-        self.fake.workflows[task.title()] = self.other.workflows[task.title()] = task
+        whole = Jobs(**{"count": count, **parameters, "branches": ()})
+        self.fake.workflows[task.title()] = self.other.workflows[task.title()] = whole
         return task
 
     def run(self, workflow: Jobs) -> None:
@@ -319,7 +328,7 @@ class Site:
         snapshot = Snapshot()
         return [b for b in workflow.branch_numbers() if snapshot.state(workflow.branch_task(b)) is State.CURRENT]
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something after a while."""
         end = self.clock.now + seconds
 
@@ -356,86 +365,10 @@ def empty_configuration(jobs: Path) -> Iterator[None]:
             configure(name, **options)
 
 
-WRITES = ("reserve", "submitted", "refused", "settle", "cancelled", "answered", "over", "forget")
-CALLS = ("submit", "find", "query", "cancel")
-
-
-def hooked(patch: pytest.MonkeyPatch, fake: Fake, hook: Callable[[], None]) -> None:
-    """Call a hook before and after everything that changes the ledger or reaches the batch system."""
-
-    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            hook()
-            found = function(*args, **kwargs)
-            hook()
-            return found
-
-        return wrapper
-
-    for name in WRITES:
-        patch.setattr(Ledger, name, wrap(getattr(Ledger, name)))
-    for name in CALLS:
-        patch.setattr(fake, name, wrap(getattr(fake, name)))
-
-
-class Turns:
-    """Threads of which one runs at a time, and hands over where it is told to: in an order that a seed decides.
-
-    Args:
-        seed: of the order.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._random, self._condition = random.Random(seed), threading.Condition()
-        self._alive: list[int] = []
-        self._current: int | None = None
-        self.errors: list[BaseException] = []
-
-    def switch(self) -> None:
-        """Let another thread run, or none."""
-        me = threading.get_ident()
-        if me in self._alive and len(self._alive) > 1:
-            with self._condition:
-                self._current = self._random.choice(self._alive)
-                self._condition.notify_all()
-                self._condition.wait_for(lambda: self._current == me)
-
-    def is_alive(self, thread: int) -> bool:
-        """Whether a thread is at work."""
-        return thread in self._alive
-
-    def run(self, *functions: Callable[[], None]) -> None:
-        """Run functions side by side."""
-        threads = [threading.Thread(target=self._run, args=(function,), daemon=True) for function in functions]
-        with self._condition:
-            for thread in threads:
-                thread.start()
-                assert thread.ident is not None
-                self._alive.append(thread.ident)
-            self._current = self._alive[0]
-        for thread in threads:
-            thread.join(60.0)
-            assert not thread.is_alive()
-
-    def _run(self, function: Callable[[], None]) -> None:
-        me = threading.get_ident()
-        with self._condition:
-            self._condition.wait_for(lambda: self._current == me)
-        try:
-            function()
-        except BaseException as error:
-            self.errors.append(error)
-        with self._condition:
-            self._alive.remove(me)
-            self._current = self._alive[0] if self._alive else None
-            self._condition.notify_all()
-
-
 def refusal(text: str) -> SubmissionError:
     return SubmissionError(text)
 
 
-def _pid() -> int:
-    import os
-
-    return os.getpid()
+def stop() -> None:
+    """Where the process is killed."""
+    raise KilledError

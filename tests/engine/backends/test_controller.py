@@ -2,29 +2,22 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 
 import pytest
 
 from analysis.engine.backends import joblogs
-from analysis.engine.backends import ledger as ledger_module
-from analysis.engine.backends.base import FailureClass, JobState, JobStatus, SchedulerDownError
-from analysis.engine.backends.controller import Controller, DetachedError, JobsError
-from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY, JobPlan
+from analysis.engine.backends.base import FailureClass, JobState, JobStatus
+from analysis.engine.backends.controller import DetachedError, JobsError
+from analysis.engine.backends.ledger import FAILED, RETRY, JobPlan, Ledger
 from analysis.engine.backends.settings import jobs_folder
-from analysis.engine.process import Process
 from tests.engine.backends.fake import (
     FOREVER,
     OK,
-    SETTING,
     SILENT,
     VANISH,
-    Jobs,
     KilledError,
     Site,
-    Turns,
-    hooked,
-    refusal,
+    stop,
 )
 
 CODE, MEMORY, NODE, STORAGE = FailureClass.CODE, FailureClass.MEMORY, FailureClass.NODE, FailureClass.STORAGE
@@ -61,7 +54,7 @@ def test_canary_is_not_wanted(site: Site) -> None:
 
 def test_two_failed_canaries_stop_the_rest(site: Site) -> None:
     workflow = site.workflow(5)
-    site.fake.script = dict.fromkeys(range(5), [CODE])
+    site.fake.script = {branch: [CODE] for branch in range(5)}
     with pytest.raises(JobsError, match=r"2 of 5 branches failed \(0, 1\) .*; 3 were not submitted"):
         site.run(workflow)
     assert site.fake.times() == {0: 1, 1: 1}
@@ -106,277 +99,7 @@ def test_canary_waits_for_no_branches_of_somebody_else(site: Site) -> None:
     site.clock.sleep(100.0)
     workflow = site.workflow(6, branches=((3, 5),), parallel_jobs=2)
     site.run(workflow)
-    assert site.fake.times() == {branch: 1 for branch in range(6)}
-
-
-# once each
-
-
-def test_empty_workflow_does_nothing(site: Site) -> None:
-    workflow = site.workflow(2)
-    for branch in workflow.branch_tasks():
-        branch.run()
-    site.run(workflow)
-    assert site.fake.calls == []
-
-
-def test_detached_jobs_are_found_again(site: Site) -> None:
-    with pytest.raises(DetachedError, match=r"^5 jobs run on, unwatched because of --no-poll"):
-        site.run(site.workflow(5, no_poll=True))
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(5, no_poll=True))
-    assert elapsed(site) < 1
-    workflow = site.workflow(5)
-    site.run(workflow)
-    assert site.fake.times() == dict.fromkeys(range(5), 1)
-    assert site.fake.cancelled == []
-    assert site.done(workflow) == [0, 1, 2, 3, 4]
-
-
-def test_detached_run_waits_until_the_scheduler_has_its_jobs(site: Site) -> None:
-    site.fake.loses_answer = True
-    site.fake.down = {"find"}
-    site.later(100.0, site.fake.down.clear)
-    with pytest.raises(DetachedError, match=r"^5 jobs run on"):
-        site.run(site.workflow(5, no_poll=True))
-    assert elapsed(site) > 100
-
-
-def test_jobs_that_ended_meanwhile_are_not_submitted_again(site: Site) -> None:
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(5, no_poll=True))
-    site.fake.script = {2: [SILENT, OK], 4: [CODE]}
-    site.clock.sleep(10.0)
-    site.clock.sleep(80000.0)
-    with pytest.raises(JobsError, match=r"^1 of 2 branches failed \(4\)"):
-        site.run(site.workflow(5))
-    assert site.fake.times() == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1}
-    assert site.fake.cancelled == []
-
-
-def test_job_with_a_complete_branch_goes_on(site: Site) -> None:
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(4, no_poll=True, tasks_per_job=2))
-    workflow = site.workflow(4, tasks_per_job=2)
-    workflow.branch_task(0).run()  # by the job, which goes on with the other one
-    site.run(workflow)
-    assert site.fake.cancelled == []
-    assert site.fake.times() == dict.fromkeys(range(4), 1)
-
-
-def test_job_whose_branches_were_made_here_is_removed(site: Site) -> None:
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(4, no_poll=True, tasks_per_job=2))
-    workflow = site.workflow(4)
-    for branch in (0, 1):
-        workflow.branch_task(branch).run()
-    site.run(workflow)
-    assert site.fake.cancelled == ["100.0"]
-    assert site.fake.times() == dict.fromkeys(range(4), 1)
-
-
-def test_jobs_of_other_settings_are_replaced(site: Site) -> None:
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(3, no_poll=True))
-    SETTING["value"] = 2
-    workflow = site.workflow(3)
-    site.run(workflow)
-    assert sorted(site.fake.cancelled) == ["100.0", "100.1", "100.2"]
-    assert site.fake.times() == dict.fromkeys(range(3), 2)
-    assert site.done(workflow) == [0, 1, 2]
-
-
-def test_jobs_of_other_settings_whose_answer_was_lost_are_replaced(site: Site) -> None:
-    site.fake.loses_answer = True
-    site.fake.at["find"] = stop
-    with pytest.raises(KilledError):
-        site.run(site.workflow(3, no_canary=True))
-    site.fake.loses_answer = False
-    del site.fake.at["find"]
-    SETTING["value"] = 2
-    workflow = site.workflow(3)
-    site.run(workflow)
-    assert sorted(site.fake.cancelled) == ["100.0", "100.1", "100.2"]
-    assert site.done(workflow) == [0, 1, 2]
-    assert site.fake.queue() == []
-
-
-def test_jobs_of_branches_that_do_not_exist_any_more_are_removed(site: Site) -> None:
-    site.fake.script = {3: [FOREVER]}
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(4, no_poll=True))
-    workflow = site.workflow(4)
-    folder = workflow.folder
-    with site.ledger() as ledger:
-        job = next(iter(ledger.active_jobs(str(folder)).values()))
-        ledger.reserve("f00", "htcondor", str(folder), job.folder, [JobPlan({17: "0" * 10}, {})])
-        ledger.submitted("f00", {0: "100.3"})
-    site.fake.script = {}
-    site.run(workflow)
-    assert site.fake.cancelled == ["100.3"]
-
-
-def stop() -> None:
-    raise KilledError
-
-
-FAULTS = {0: [NODE, OK], 1: [MEMORY, OK], 2: [OK]}
-POINTS = 70
-
-
-def kill_at(site: Site, point: int, fail: bool) -> bool:
-    """Kill a run at one of the calls that change something; whether it came so far."""
-    calls = 0
-
-    def hook() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == point:
-            raise KilledError
-
-    workflow = site.workflow(3)
-    if fail:
-        site.fake.script = {branch: list(outcomes) for branch, outcomes in FAULTS.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        hooked(patch, site.fake, hook)
-        try:
-            site.run(workflow)
-        except KilledError:
-            return True
-    return False
-
-
-@pytest.mark.parametrize("first", range(1, POINTS, 10))
-@pytest.mark.parametrize("fail", [False, True])
-def test_run_that_is_killed_anywhere_loses_and_doubles_nothing(site: Site, first: int, fail: bool) -> None:
-    for point in range(first, first + 10):
-        site.fake.jobs.clear()
-        site.fake.cancelled.clear()
-        killed = kill_at(site, point, fail)
-        workflow = site.workflow(3)
-        site.run(workflow)
-        assert site.fake.times() == ({0: 2, 1: 2, 2: 1} if fail else {0: 1, 1: 1, 2: 1}), point
-        assert site.done(workflow) == [0, 1, 2]
-        assert site.fake.queue() == []
-        for output in workflow.store.rglob("*.txt"):
-            output.unlink()
-        if not killed:
-            return
-
-
-def test_all_calls_are_among_the_points(site: Site) -> None:
-    assert not kill_at(site, POINTS, fail=True)
-
-
-@pytest.mark.parametrize("point", range(1, 40, 3))
-def test_run_that_is_killed_again_and_again_keeps_count_of_retries(site: Site, point: int) -> None:
-    site.fake.script = {0: [STORAGE]}
-    calls = 0
-
-    def hook() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == point:
-            raise KilledError
-
-    failed = 0
-    with pytest.MonkeyPatch.context() as patch:
-        hooked(patch, site.fake, hook)
-        while not failed:
-            calls = 0
-            try:
-                site.run(site.workflow(1, retries=2))
-            except KilledError:
-                point += 1  # else it would never come further
-            except JobsError:
-                failed += 1
-    assert site.fake.times() == {0: 3}
-
-
-# two runs
-
-
-def side_by_side(site: Site, seed: int, *workflows: Jobs) -> list[BaseException]:
-    turns = Turns(seed)
-    with pytest.MonkeyPatch.context() as patch:
-        hooked(patch, site.fake, turns.switch)
-        # each thread is a process of its own
-        patch.setattr(ledger_module, "identity", lambda: Process("here", threading.get_ident(), None, "boot", "space"))
-        patch.setattr(ledger_module, "is_running", lambda pid, _start: turns.is_alive(pid))
-        site.clock.hooks.append(turns.switch)
-        turns.run(*(lambda w=w: site.run(w) for w in workflows))  # type: ignore[misc]
-        site.clock.hooks.remove(turns.switch)
-    return turns.errors
-
-
-@pytest.mark.parametrize("first", range(0, 20, 4))
-def test_two_runs_share_their_jobs(site: Site, first: int) -> None:
-    for seed in range(first, first + 4):
-        site.fake.jobs.clear()
-        workflow = site.workflow(4)
-        site.fake.script = {1: [NODE, OK], 2: [MEMORY, OK]}
-        assert side_by_side(site, seed, workflow, workflow) == []
-        assert site.fake.times() == {0: 1, 1: 2, 2: 2, 3: 1}, seed
-        assert site.fake.cancelled == []
-        assert site.done(workflow) == [0, 1, 2, 3]
-        for output in workflow.store.rglob("*.txt"):
-            output.unlink()
-
-
-def test_both_runs_tell_what_failed(site: Site) -> None:
-    for seed in range(5):
-        site.fake.jobs.clear()
-        workflow = site.workflow(3, label=str(seed), no_canary=True)
-        site.fake.script = {1: [CODE]}
-        errors = side_by_side(site, seed, workflow, workflow)
-        assert [type(error) for error in errors] == [JobsError, JobsError]
-        assert site.fake.times() == {0: 1, 1: 1, 2: 1}
-
-
-def test_run_that_starts_while_another_one_has_not_noticed_the_end_of_jobs(site: Site) -> None:
-    workflow = site.workflow(4, no_canary=True)
-    site.fake.script = {3: [FOREVER]}
-    second: list[Controller] = []
-
-    def start() -> None:
-        second.append(Controller(workflow))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Controller, "_loop", lambda _self: stop())
-            with pytest.raises(KilledError):
-                second[0].run()
-        site.fake.script = {}
-
-    done_before: list[int] = []
-
-    def hook() -> None:
-        if not second and len(site.done(workflow)) == 3:
-            done_before.append(1)
-            start()
-
-    site.clock.hooks.append(hook)
-    site.run(workflow)
-    second[0].ledger.close()
-    assert done_before
-    assert site.fake.times() == dict.fromkeys(range(4), 1)
-
-
-def test_end_of_one_run_does_not_hide_results_from_another_one(site: Site) -> None:
-    workflow = site.workflow(3, no_canary=True)
-    waits = Controller(workflow)
-    waits._started = site.clock.now
-    waits._wanted = {b: waits._submitter.digest(workflow.branch_task(b)) for b in range(3)}
-    site.run(workflow)  # and cleans the ledger
-    waits._loop()
-    waits.ledger.close()
-    assert site.fake.times() == dict.fromkeys(range(3), 1)
-
-
-def test_end_of_one_run_leaves_failures_of_other_branches(site: Site) -> None:
-    site.fake.script = {0: [STORAGE]}
-    with pytest.raises(JobsError):
-        site.run(site.workflow(4, branches=((0, 1),), retries=0))
-    site.run(site.workflow(4, branches=((2, 3),)))
-    assert site.results(site.workflow(4)) == {0: [FAILED], 1: [DONE]}
+    assert site.fake.times() == {0: 1, 1: 1, 3: 1, 4: 1}
 
 
 # failures
@@ -423,10 +146,10 @@ def test_branches_with_grown_memory_are_alone_in_their_jobs(site: Site) -> None:
     site.run(site.workflow(2, label="before"))
     workflow = site.workflow(9, no_canary=True)
     workflow.branch_task(0).run()
-    site.fake.jobs.clear()
+    site.fake.forget()
     site.fake.script = {3: [MEMORY, OK], 4: [MEMORY, OK]}
     site.run(workflow)
-    assert [sorted(job.branches) for job in site.fake.jobs.values()] == [[1, 2, 3, 4, 5, 6, 7, 8], [3], [4]]
+    assert [sorted(job.branches) for job in site.fake.counted()] == [[1, 2, 3, 4, 5, 6, 7, 8], [3], [4]]
 
 
 def test_job_in_the_queue_is_removed_before_its_branch_is_tried_again(site: Site) -> None:
@@ -451,7 +174,7 @@ def test_scheduler_that_is_down_when_a_job_is_to_be_removed(site: Site) -> None:
 def test_run_that_is_killed_after_it_removed_a_failed_job_knows_why(site: Site) -> None:
     site.fake.script = {0: [STUCK, OK]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.engine.backends.ledger.Ledger.settle", lambda *_: stop())
+        patch.setattr(Ledger, "settle", lambda _self, _key, results: stop() if list(results) else set())
         with pytest.raises(KilledError):
             site.run(site.workflow(1))
     assert site.fake.cancelled == ["100.0"]
@@ -530,187 +253,28 @@ def test_branch_that_was_made_elsewhere_has_not_failed(site: Site) -> None:
     site.fake.script = {0: [CODE], 1: [FOREVER]}
     workflow = site.workflow(2, no_canary=True)
     site.later(60.0, workflow.branch_task(0).run)
-    site.later(90.0, lambda: site.fake.script.clear())
+    site.later(90.0, lambda: setattr(site.fake, "script", {}))
     site.run(workflow)
     assert site.done(workflow) == [0, 1]
-
-
-# other terminals, other answers
-
-
-def test_jobs_that_another_terminal_removes_are_not_tried_again(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
-    site.fake.script = {0: [NODE, FOREVER], 1: [FOREVER]}
-    workflow = site.workflow(2, no_canary=True)
-
-    def cancel() -> None:
-        other = Controller(workflow)
-        assert other.cancel_all() == 2
-        other.ledger.close()
-
-    site.later(120.0, cancel)
-    with pytest.raises(JobsError, match=r"^2 of 2 branches failed"):
-        site.run(workflow)
-    assert site.results(workflow) == {0: [RETRY, CANCELLED], 1: [CANCELLED]}
-    output = capfd.readouterr().err
-    assert "2 branches failed for 1 reason" in output
-    assert "removed: its job was removed from the queue with --cancel" in output
-
-
-def test_jobs_whose_answer_was_lost_are_removed_as_well(site: Site) -> None:
-    site.fake.loses_answer = True
-    site.fake.lag = 3.0
-    site.fake.script = {0: [FOREVER]}
-    site.fake.at["find"] = stop
-    with pytest.raises(KilledError):
-        site.run(site.workflow(1))
-    del site.fake.at["find"]
-    other = Controller(site.workflow(1))
-    assert other.cancel_all() == 1
-    other.ledger.close()
-    assert site.fake.cancelled == ["100.0"]
-
-
-def test_submission_that_never_came_in_does_not_keep_from_removing(site: Site) -> None:
-    site.fake.at["submit"] = stop
-    with pytest.raises(KilledError):
-        site.run(site.workflow(1))
-    other = Controller(site.workflow(1))
-    assert other.cancel_all() == 0
-    assert other.ledger.pending(other.key) == []
-    other.ledger.close()
-
-
-def test_jobs_stay_known_if_the_scheduler_is_down_when_they_are_to_be_removed(site: Site) -> None:
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(2, no_poll=True))
-    site.fake.down = {"cancel"}
-    other = Controller(site.workflow(2))
-    with pytest.raises(SchedulerDownError):
-        other.cancel_all()
-    assert len(other.ledger.active_jobs(other.key)) == 2
-    other.ledger.close()
-
-
-# submissions
-
-
-def test_answer_of_a_submission_that_was_lost_is_found(site: Site) -> None:
-    site.fake.loses_answer = True
-    site.later(2.0, lambda: setattr(site.fake, "loses_answer", False))
-    workflow = site.workflow(4)
-    site.run(workflow)
-    assert site.fake.times() == dict.fromkeys(range(4), 1)
-    assert site.done(workflow) == [0, 1, 2, 3]
-
-
-def test_submission_that_was_not_taken_is_made_again(site: Site) -> None:
-    site.fake.down = {"submit"}
-    site.later(60.0, site.fake.down.clear)
-    site.run(site.workflow(4, no_canary=True))
-    assert site.fake.times() == dict.fromkeys(range(4), 1)
-    assert len(list(jobs_folder().glob("Jobs-*"))) == 0
-
-
-def test_submission_is_not_made_again_as_long_as_nobody_knows(site: Site) -> None:
-    site.fake.loses_answer = True
-    site.fake.down = {"find", "query"}
-    site.later(3000.0, site.fake.down.clear)
-    site.run(site.workflow(4, no_canary=True))
-    assert site.fake.times() == dict.fromkeys(range(4), 1)
-    assert elapsed(site) > 3000
-
-
-@pytest.mark.parametrize("call", ["submit", "find", "query", "cancel"])
-def test_scheduler_that_is_down_every_other_minute(site: Site, call: str) -> None:
-    site.fake.script = {0: [STUCK, OK], 1: [NODE, OK], 2: [VANISH, OK]}
-
-    def toggle() -> None:
-        site.fake.down = {call} if int(site.clock.now - site.clock.start) // 60 % 2 == 0 else set()
-
-    site.clock.hooks.append(toggle)
-    workflow = site.workflow(4)
-    site.run(workflow)
-    assert site.fake.times() == {0: 2, 1: 2, 2: 2, 3: 1}
-    assert site.done(workflow) == [0, 1, 2, 3]
-
-
-def test_scheduler_that_is_down_at_first_says_so(site: Site) -> None:
-    site.fake.down = {"check"}
-    with pytest.raises(SchedulerDownError):
-        site.run(site.workflow(1))
-    assert site.fake.jobs == {}
-
-
-def test_refused_submission_leaves_nothing(site: Site) -> None:
-    site.fake.refusal = refusal("no such partition")
-    workflow = site.workflow(2)
-    with pytest.raises(type(site.fake.refusal), match="no such partition"):
-        site.run(workflow)
-    assert site.results(workflow) == {}
-    assert list(jobs_folder().glob("Jobs-*")) == []
-
-
-def test_full_queue_is_filled_again_and_again(site: Site) -> None:
-    site.fake.room = 3
-    workflow = site.workflow(11, no_canary=True)
-    site.run(workflow)
-    assert site.fake.times() == dict.fromkeys(range(11), 1)
-    assert site.fake.peak == 3
-
-
-def test_queue_that_is_full_of_other_jobs_of_ours_gets_room(site: Site) -> None:
-    site.fake.room = 2
-    with pytest.raises(DetachedError):
-        site.run(site.workflow(2, label="other", no_poll=True))
-    site.fake.seconds = 500.0
-    workflow = site.workflow(3)
-    site.run(workflow)
-    assert site.done(workflow) == [0, 1, 2]
-    assert site.fake.peak == 2
-
-
-def test_queue_that_takes_nothing_at_all_is_an_error(site: Site) -> None:
-    site.fake.room = 0
-    with pytest.raises(Exception, match=r"^the queue is full$"):
-        site.run(site.workflow(3))
-
-
-def test_limit_of_jobs_holds_all_the_time(site: Site) -> None:
-    site.fake.script = {1: [NODE, OK], 5: [MEMORY, OK]}
-    workflow = site.workflow(9, parallel_jobs=3, no_canary=True)
-    site.run(workflow)
-    assert site.fake.peak == 3
-    assert site.done(workflow) == list(range(9))
-
-
-def test_limit_of_the_site_comes_first(site: Site) -> None:
-    site.configure("batch", queue_limit=2)
-    site.run(site.workflow(5, parallel_jobs=4, no_canary=True))
-    assert site.fake.peak == 2
-
-
-def test_branches_share_a_job(site: Site) -> None:
-    site.run(site.workflow(5, tasks_per_job=3, no_canary=True))
-    assert [sorted(job.branches) for job in site.fake.jobs.values()] == [[0, 1, 2], [3, 4]]
-
-
-def test_submission_has_no_more_jobs_than_the_scheduler_takes(site: Site) -> None:
-    site.fake.max_jobs = 2
-    site.run(site.workflow(5, no_canary=True))
-    assert site.fake.sizes() == [2, 2, 1]
 
 
 # what people see and say
 
 
-def test_jobs_on_hold_and_unknown_jobs_are_shown(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+def test_jobs_on_hold_and_unknown_jobs_are_shown(
+    site: Site, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = JobStatus(JobState.HELD, in_queue=True, reason="held by alice")
     site.fake.script = {0: [held], 1: [VANISH]}
     told: list[str] = []
     workflow = site.workflow(2, no_canary=True)
-    workflow.publish_jobs = lambda text, *_: told.append(text)
-    site.later(120.0, lambda: [setattr(job, "status", STUCK) for job in site.fake.jobs_of(0)[:1]] and None)
-    site.later(120.0, lambda: site.fake.script.update({0: [OK], 1: [OK]}))
+    monkeypatch.setattr(workflow, "publish_jobs", lambda text, *_: told.append(text))
+
+    def go_on() -> None:
+        site.fake.jobs_of(0)[0].status = STUCK
+        site.fake.script = {}
+
+    site.later(120.0, go_on)
     site.run(workflow)
     output = capfd.readouterr().err
     assert "held: 1 (+1)" in output
@@ -762,7 +326,7 @@ def test_causes_are_told_with_a_command(site: Site, capfd: pytest.CaptureFixture
         site.run(site.workflow(4, label="it's", no_canary=True))
     output = capfd.readouterr().err
     assert "3 branches failed for 2 reasons" in output
-    assert re.search(r"run here: law run Jobs --count 4 --label 'it'\"'\"'s' --branch 0 --workflow local", output)
+    assert re.search(r"run here: law run Jobs --label 'it'\"'\"'s' --branch 0 --workflow local", output)
 
 
 def test_nothing_is_left_after_success(site: Site) -> None:

@@ -56,5 +56,5 @@ def test_lock_outlives_a_killed_caller(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / LOCK).mkdir()
-    with pytest.raises(BackendError, match=r"choose another \[batch\] submit_dir"):
+    with pytest.raises(BackendError, match=r"choose another \[job\] job_file_dir"):
         wait_until_landed(tmp_path, 0)

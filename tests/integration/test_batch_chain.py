@@ -1,0 +1,258 @@
+"""The whole chain as batch jobs on the real systems: what comes out is what a run on this machine makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+from analysis.engine.manifest import Manifest
+from benchmarks.clients import SUBMIT, Call, CountedClients
+from tests.integration.batch import Queue, system
+from tests.integration.test_concurrent import NOT_THE_SAME_BITS, comparable, manifests
+from tests.testbed import System, Testbed
+from tests.testbed.fixtures import htcondor, slurm, testbed
+
+__all__ = ["htcondor", "slurm", "system", "testbed"]
+
+pytestmark = pytest.mark.integration
+
+KERNELS = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+"""What a run here is told of the processor: with other routines the last digits of a fit are others."""
+COUNT = r"\d+ \([+-]\d+\)"
+LINE = re.compile(
+    rf"all: (?P<all>\d+), (unsubmitted: {COUNT}, )?pending: {COUNT}, running: {COUNT}, finished: {COUNT}, "
+    rf"retry: {COUNT}, failed: {COUNT}(, held: {COUNT})?(, unknown: {COUNT})?(, \d+\.\d/min, [\dhmins ]+ left)?"
+)
+"""The line of law, with some more numbers at its end."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store and a ``LAW_HOME`` of the user, and commands of the system that are counted."""
+
+    testbed: Testbed
+    system: System
+    folder: Path
+    clients: CountedClients
+    settings: dict[str, str]
+
+    def law(self, *arguments: str) -> str:
+        """``law run`` that has to end well; what it said."""
+        path = f"{self.clients.folder}:{self.testbed.environment()['PATH']}"
+        line = ("law", "run", *arguments, "--workflow", self.system.name, "--poll-interval", "2s")
+        finished = self.testbed.as_user(
+            *line, environment={**self.environment, "PATH": path}, folder=self.folder, timeout=900
+        )
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        return finished.stdout + finished.stderr
+
+    @property
+    def environment(self) -> dict[str, str]:
+        places = {"ANALYSIS_STORE": str(self.store), "LAW_HOME": str(self.folder / "law")}
+        forwarded = {"LAW__batch__forward_env": ",".join(KERNELS)} if KERNELS else {}
+        return {"ANALYSIS_PROFILE": "local", **KERNELS, **forwarded, **places, **self.settings}
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def queue(self) -> Queue:
+        return Queue(self.testbed, self.system, self.folder)
+
+
+def place(testbed: Testbed, system: System, name: str, **settings: str) -> Place:
+    folder = testbed.scratch(f"{name}-{system.name}")
+    clients = CountedClients(folder, system.name, testbed.directory / system.name / "bin")
+    return Place(testbed, system, folder, clients, settings)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A finished ``Report``."""
+
+    place: Place
+    said: str
+    calls: list[Call]
+    jobs: dict[str, str]
+    made: dict[str, Manifest]
+
+    @property
+    def batch(self) -> dict[str, Manifest]:
+        """Manifests of branches."""
+        return {key: manifest for key, manifest in self.made.items() if manifest.branch is not None}
+
+
+@pytest.fixture(scope="module")
+def chain(testbed: Testbed, system: System) -> Iterator[Chain]:
+    """``law run Report``, on HTCondor by its Python bindings."""
+    settings = {}
+    if system.name == "htcondor":
+        settings = {
+            "PYTHONPATH": f"{testbed.repository}:{testbed.bindings}",
+            "LAW__htcondor__client": "bindings",
+        }
+    where = place(testbed, system, "chain", **settings)
+    said = where.law("analysis.tasks.Report")
+    yield Chain(where, said, where.clients.take(), where.queue.jobs(), manifests(where.store))
+    assert where.queue.waiting() == {}
+
+
+def test_result_is_that_of_a_run_here(chain: Chain, demo_store: Path) -> None:
+    """Of another user, at another path, in one process after the other: the same recipes, numbers and bits."""
+    expected = manifests(demo_store)
+    assert "v1/demo/Report#None" in chain.made
+    assert chain.made.keys() <= expected.keys()  # other tests run other tasks in that store
+    compared = 0
+    for key, manifest in chain.made.items():
+        assert manifest.recipe == expected[key].recipe, key
+        assert manifest.accounting == expected[key].accounting, key
+        assert comparable(manifest) == comparable(expected[key]), key
+        compared += sum(value is not None for value in comparable(manifest).values())
+    assert compared > 500
+    families = {manifest.task.rpartition(".")[2] for manifest in chain.made.values()}
+    assert {"MergeHistograms", "TrainModel", "FitModel", "PlotFit", "Report"} <= families
+
+
+def test_files_of_root_have_the_same_content(chain: Chain, demo_store: Path) -> None:
+    """They differ in dates and identifiers of their header."""
+    names = [path for path in paths(chain.made) if Path(path).suffix == ".root"]
+    assert any("GenerateEvents" in name for name in names)
+    assert any("BuildModel" in name for name in names)
+    for name in names:
+        found, wanted = (content(store / name) for store in (chain.place.store, demo_store))
+        assert found.keys() == wanted.keys(), name
+        for part, values in wanted.items():
+            np.testing.assert_array_equal(found[part], values, err_msg=f"{name}: {part}")
+
+
+def test_nothing_else_is_left_uncompared(chain: Chain) -> None:
+    kinds = {Path(path).suffix for path in paths(chain.made)} & NOT_THE_SAME_BITS
+    assert kinds == {".root", ".html"}
+    assert [path for path in paths(chain.made) if path.endswith(".html")] == ["v1/demo/Report/report.html"]
+
+
+def paths(made: dict[str, Manifest]) -> list[str]:
+    return sorted(output.path for manifest in made.values() for output in manifest.outputs)
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Arrays by name of all trees and histograms of a file."""
+    found: dict[str, Any] = {}
+    with uproot.open(path) as file:
+        for key, kind in file.classnames(cycle=False).items():
+            if kind == "TDirectory":
+                continue
+            if kind == "TTree":
+                arrays = file[key].arrays(library="np")
+                found |= {f"{key}.{name}": flat(values) for name, values in arrays.items()}
+            else:
+                found[f"{key}.values"] = file[key].values(flow=True)
+                found[f"{key}.errors"] = file[key].errors(flow=True)
+    assert found
+    return found
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """Array of lists as one of numbers: lengths, then what is in them."""
+    if values.dtype != object:
+        return values
+    lists = [np.asarray(list(value) if not np.ndim(value) else value) for value in values]
+    return np.concatenate([np.array([len(part) for part in lists]), *lists])
+
+
+def test_manifests_name_the_job(chain: Chain, demo_store: Path) -> None:
+    """The jobs are those that the system itself knows, and none was submitted for nothing."""
+    named = set()
+    for key, manifest in chain.batch.items():
+        origin, used = manifest.provenance, manifest.resources
+        assert origin["backend"] == chain.place.system.name, key
+        assert origin["host"] == os.uname().nodename
+        assert 20e6 < used["peak_memory_bytes"] < 2e9, key
+        assert 0 < used["wall_seconds"] < 120
+        assert used["cpu_seconds"] > 0
+        start, end = (datetime.fromisoformat(origin[name]) for name in ("start", "end"))
+        assert 0 <= (end - start).total_seconds() - used["wall_seconds"] < 2
+        named.add(origin["job"])
+    over = "4" if chain.place.system.name == "htcondor" else "COMPLETED"
+    assert chain.jobs == dict.fromkeys(named, over)
+    local = [manifest for manifest in chain.made.values() if manifest.branch is None]
+    assert {manifest.provenance["backend"] for manifest in local} == {"local"}
+    expected = manifests(demo_store)
+    assert {key: m.provenance["versions"] for key, m in chain.batch.items()} == {
+        key: expected[key].provenance["versions"] for key in chain.batch
+    }
+
+
+def test_status_lines(chain: Chain) -> None:
+    lines = [line for line in chain.said.splitlines() if "all: " in line]
+    assert len(lines) > 20
+    for line in lines:
+        found = re.fullmatch(rf"[^:]+: \d\d:\d\d:\d\d: {LINE.pattern}", line)
+        assert found, line
+        stages = re.findall(r"[a-z]+: (\d+) \(", line)
+        assert sum(map(int, stages)) == int(found["all"]), line
+    last = {line.partition(":")[0]: line for line in lines}
+    for line in last.values():
+        found = re.search(r"all: (\d+), .*finished: (\d+) ", line)
+        assert found
+        assert found[1] == found[2], line
+
+
+def test_submissions(chain: Chain) -> None:
+    """By the bindings no command is called; else two submissions per workflow at most, one for the first branch."""
+    made = [call for call in chain.calls if call.name == SUBMIT[chain.place.system.name]]
+    if chain.place.system.name == "htcondor":
+        assert chain.calls == []
+    else:
+        workflows = {key.partition("#")[0] for key in chain.batch}
+        assert len(workflows) <= len(made) <= 2 * len(workflows)
+
+
+def test_second_run_does_nothing(chain: Chain) -> None:
+    said = chain.place.law("analysis.tasks.Report")
+    assert "all: " not in said
+    assert chain.place.clients.take() == []
+    assert chain.place.queue.jobs() == chain.jobs
+    assert manifests(chain.place.store) == chain.made
+
+
+def test_command_line_tools(testbed: Testbed, htcondor: System, demo_store: Path) -> None:
+    where = place(testbed, htcondor, "tools", LAW__htcondor__client="tools")
+    where.law("analysis.tasks.GenerateEvents", "--dataset", "wjets")
+    names = [call.name for call in where.clients.take()]
+    assert {"condor_submit", "condor_q", "condor_history"} >= set(names) >= {"condor_submit", "condor_q"}
+    made, expected = manifests(where.store), manifests(demo_store)
+    assert len(made) > 1
+    assert {key: (m.recipe, m.accounting) for key, m in made.items()} == {
+        key: (expected[key].recipe, expected[key].accounting) for key in made
+    }
+
+
+def test_without_shared_file_system(testbed: Testbed, system: System) -> None:
+    """Jobs bring their code and their packages along."""
+    settings = {"LAW__batch__shared_filesystem": "False", "LAW__batch__job_files": "tests"}
+    where = place(testbed, system, "bundles", **settings)
+    where.law("tests.integration.place_toys.PlaceToy")
+    found = [json.loads(path.read_text()) for path in sorted(where.store.rglob("place_*.json"))]
+    assert len(found) == 2
+    for places in found:
+        working = Path(places.pop("cwd"))
+        if system.name == "htcondor":
+            assert working.is_relative_to(testbed.directory / "htcondor" / "execute")
+        for name, path in places.items():
+            # made by job.sh, and removed with the job
+            assert re.search(r"/job\.\w{6}/(repository|sandbox-\w{16}-py3\.\d+)/", path), (name, path)
+            assert not Path(path).exists()
+    assert len({places["analysis"] for places in found}) == 2
+    assert {m.provenance["backend"] for m in manifests(where.store).values()} == {system.name}

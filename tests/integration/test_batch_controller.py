@@ -1,0 +1,108 @@
+"""Whatever happens to ``law run`` itself, on the real systems: each branch is submitted once, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.batch import Site, command_lines, sites, system, until
+from tests.integration.batch_victim import MOMENTS
+from tests.testbed.fixtures import htcondor, slurm, testbed
+
+__all__ = ["htcondor", "sites", "slurm", "system", "testbed"]
+
+pytestmark = pytest.mark.integration
+
+SUBMIT = {"htcondor": "condor_submit", "slurm": "sbatch"}
+QUERY = {"htcondor": "condor_q", "slurm": "squeue"}
+
+
+def test_killed_at_five_moments(sites: Callable[..., Site]) -> None:
+    """One branch for each, of which the second one is over before anybody looks; then the same command for all."""
+    site = sites("gate+gate+done+gate+gate+gate", "--no-canary")
+    for branch, moment in enumerate(MOMENTS):
+        victim = ("python", "-m", "tests.integration.batch_victim", moment, "run")
+        site.start("--branches", str(branch), program=victim).end(-signal.SIGKILL)
+    until(lambda: 2 in site.done())
+    path = site.wrap(SUBMIT[site.system.name], 'touch "$PLACE/calls"; read -r _ < "$PLACE/pipe"; exec "$REAL" "$@"')
+    os.mkfifo(site.place / "pipe")
+    (site.place / "pipe").chmod(0o666)
+    run = site.start("--branches", "4", **path)
+    run.until((site.place / "calls").exists)
+    run.signal(signal.SIGKILL)
+    run.end(-signal.SIGKILL)
+    run = site.start()
+    run.until_said("pending: ")
+    with (site.place / "pipe").open("w") as pipe:
+        pipe.write("now\n")
+    run.until(lambda: 4 in site.begun())
+    site.go()
+    run.end()
+    assert site.done() == set(range(6))
+    assert site.submitted() == 6
+    assert site.begun() == dict.fromkeys(range(6), 1)
+
+
+def test_interrupted(sites: Callable[..., Site]) -> None:
+    """Jobs run on, the message says so, nothing stays behind; the next run finds them though the first polls fail."""
+    site = sites("+".join(["gate"] * 3), "--no-canary")
+    run = site.start()
+    run.until(lambda: len(site.begun()) == 3)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        run.signal(number)
+        run.process.wait(30)
+        assert run.process.returncode != 0
+        assert "3 jobs run on: the same command watches them again" in run.output()
+        assert "Traceback" not in run.output()
+        until(lambda: not any(str(site.place) in line and "law" in line.split()[:2] for line in command_lines()))
+        assert len(site.queue.waiting()) == 3
+        run = site.start() if number is signal.SIGINT else run
+        if number is signal.SIGINT:
+            run.until_said("running: 3")
+    name = QUERY[site.system.name]
+    broken = {"htcondor": '"$REAL" -pool 127.0.0.1:1', "slurm": 'SLURM_CONF="$PLACE/slurm.conf" "$REAL"'}
+    configuration = (site.testbed.directory / "slurm" / "etc" / "slurm.conf").read_text()
+    lines = [line for line in configuration.splitlines() if not line.startswith("SlurmctldPort=")]
+    (site.place / "slurm.conf").write_text("\n".join(["SlurmctldPort=1", "MessageTimeout=2", *lines, ""]))
+    # the first one is to see whether there is a scheduler at all
+    script = f'echo >> "$PLACE/calls"; case $(wc -l < "$PLACE/calls") in [234]) exec {broken[site.system.name]} "$@";; '
+    path = site.wrap(name, script + 'esac; exec "$REAL" "$@"')
+    run = site.start(**path)
+    run.until_said("nothing is concluded from that, jobs run on")
+    run.until_said("answers again")
+    site.go()
+    run.end()
+    assert site.submitted() == 3
+    assert site.done() == {0, 1, 2}
+    assert site.begun() == dict.fromkeys(range(3), 1)
+
+
+def test_side_by_side(sites: Callable[..., Site]) -> None:
+    """Two runs of a workflow, and one of some of its branches: no branch twice, and all three see the end."""
+    site = sites("+".join(["gate"] * 5), "--no-canary")
+    runs = [site.start(), site.start(), site.start("--branches", "0:3")]
+    runs[0].until(lambda: len(site.begun()) >= 4)
+    for run in runs:
+        run.until_said("running: ")
+    site.go()
+    for run in runs:
+        run.end()
+    assert site.submitted() == 5
+    assert site.begun() == dict.fromkeys(range(5), 1)
+
+
+def test_odd_names(sites: Callable[..., Site]) -> None:
+    """Spaces, quotes, dollar signs and other letters in paths and values."""
+    odd = 'it\'s "ö" $HOME 日本'
+    site = sites("done+done", "--no-canary", "--label", f"a {odd} %s \\ ;&")
+    for name in ("store", "home", "place"):
+        setattr(site, name, site.make(site.folder / odd / name))
+    site.options = (*site.options, "--place", str(site.place))
+    site.succeed()
+    assert site.submitted() == 2
+    texts = sorted(path.read_text() for path in Path(site.store).rglob("fault_*.txt"))
+    assert texts == [f"{branch} a {odd} %s \\ ;&" for branch in range(2)]
