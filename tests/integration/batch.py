@@ -126,11 +126,9 @@ class Queue:
         """Put a running job back into the queue; Slurm would let it wait there for two minutes."""
         self._do("condor_vacate_job", ["scontrol", "requeue"], job)
         if self.system.name == "slurm":
-            said = self.testbed.succeed("scontrol", "show", "job", job)
-            daemon = f"slurmstepd: [{re.findall(r'JobId=([0-9]+)', said)[0]}."
-            until(lambda: not any(line.startswith(daemon) for line in command_lines()))
             until(lambda: self.jobs()[job] == "PENDING")
-            self._do("", ["scontrol", "update", "StartTime=now"], f"JobId={job}")
+            # not at once: the node would take it for the one that it was told to end
+            self._do("", ["scontrol", "update", "StartTime=now+3"], f"JobId={job}")
 
     @contextmanager
     def system_hold(self, job: str) -> Iterator[None]:
@@ -207,6 +205,13 @@ class Running:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all its processes, as a terminal does."""
         os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """Kill it and its workers, and not the programs that these have called."""
+        workers = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for process in (self.process.pid, *map(int, workers)):
+            os.kill(process, signal.SIGKILL)
+        self.end(-signal.SIGKILL)
 
     def end(self, code: int = 0) -> str:
         """Wait for its end.
@@ -379,4 +384,5 @@ class Site:
                 run.process.stdout.close()
         for job in self.queue.waiting():
             self.queue.remove(job)
-        shutil.rmtree(self.folder)
+        until(lambda: not self.queue.waiting())
+        shutil.rmtree(self.folder, ignore_errors=True)  # of what was removed, output may come in late

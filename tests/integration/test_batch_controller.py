@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -28,18 +27,14 @@ def test_killed_at_five_moments(sites: Callable[..., Site]) -> None:
         victim = ("python", "-m", "tests.integration.batch_victim", moment, "run")
         site.start("--branches", str(branch), program=victim).end(-signal.SIGKILL)
     until(lambda: 2 in site.done())
-    path = site.wrap(SUBMIT[site.system.name], 'touch "$PLACE/calls"; read -r _ < "$PLACE/pipe"; exec "$REAL" "$@"')
-    os.mkfifo(site.place / "pipe")
-    (site.place / "pipe").chmod(0o666)
-    run = site.start("--branches", "4", **path)
-    run.until((site.place / "calls").exists)
-    run.signal(signal.SIGKILL)
-    run.end(-signal.SIGKILL)
+    wait = 'touch "$PLACE/called"; until [[ -e "$PLACE/call" ]]; do sleep 0.1; done; exec "$REAL" "$@"'
+    run = site.start("--branches", "4", **site.wrap(SUBMIT[site.system.name], wait))
+    run.until((site.place / "called").exists)
+    run.kill()
     run = site.start()
-    run.until_said("pending: ")
-    with (site.place / "pipe").open("w") as pipe:
-        pipe.write("now\n")
-    run.until(lambda: 4 in site.begun())
+    run.until(lambda: {0, 1, 3, 5} <= site.begun().keys())
+    (site.place / "call").touch()
+    run.until(lambda: 4 in site.ids())
     site.go()
     run.end()
     assert site.done() == set(range(6))
@@ -57,7 +52,6 @@ def test_interrupted(sites: Callable[..., Site]) -> None:
         run.process.wait(30)
         assert run.process.returncode != 0
         assert "3 jobs run on: the same command watches them again" in run.output()
-        assert "Traceback" not in run.output()
         until(lambda: not any(str(site.place) in line and "law" in line.split()[:2] for line in command_lines()))
         assert len(site.queue.waiting()) == 3
         run = site.start() if number is signal.SIGINT else run

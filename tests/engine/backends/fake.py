@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -291,6 +292,7 @@ class Site:
             patch.setitem(registry._made, (os.getpid(), fake.name), fake)
         patch.setattr(time, "time", self.clock.time)
         patch.setattr(time, "sleep", self.clock.sleep)
+        patch.setattr(sqlite3, "connect", _connect)
         patch.setattr(submit, "job_environment", lambda *_: ({}, ()))
 
     def configure(self, section: str, **options: object) -> None:
@@ -312,16 +314,16 @@ class Site:
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
         """The ledger."""
-        ledger = Ledger(jobs_folder() / LEDGER)
+        found = Ledger(jobs_folder() / LEDGER)
         try:
-            yield ledger
+            yield found
         finally:
-            ledger.close()
+            found.close()
 
     def results(self, workflow: Jobs) -> dict[int, list[str | None]]:
         """Results of all attempts by branch."""
-        with self.ledger() as ledger:
-            return {b: [a.result for a in found] for b, found in sorted(ledger.attempts(str(workflow.folder)).items())}
+        with self.ledger() as opened:
+            return {b: [a.result for a in found] for b, found in sorted(opened.attempts(str(workflow.folder)).items())}
 
     def done(self, workflow: Jobs) -> list[int]:
         """Branches that are current."""
@@ -367,6 +369,16 @@ def empty_configuration(jobs: Path) -> Iterator[None]:
 
 def refusal(text: str) -> SubmissionError:
     return SubmissionError(text)
+
+
+def _connect(path: Path, **options: Any) -> sqlite3.Connection:
+    """No test outlives a crash of the machine."""
+    database: sqlite3.Connection = _CONNECT(path, **options)
+    database.execute("PRAGMA synchronous = OFF")
+    return database
+
+
+_CONNECT = sqlite3.connect
 
 
 def stop() -> None:

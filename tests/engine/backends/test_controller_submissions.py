@@ -12,7 +12,7 @@ from tests.engine.backends.fake import (
     refusal,
 )
 
-CODE, MEMORY, NODE, STORAGE = FailureClass.CODE, FailureClass.MEMORY, FailureClass.NODE, FailureClass.STORAGE
+MEMORY, NODE = FailureClass.MEMORY, FailureClass.NODE
 STUCK = JobStatus(JobState.FAILED, MEMORY, in_queue=True, reason="memory usage exceeded request_memory")
 
 
