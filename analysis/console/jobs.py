@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from analysis.engine.backends.ledger import Job, Ledger
+    from analysis.engine.backends.ledger import Ledger
+    from analysis.engine.backends.records import Job
 
 HELP = "list the batch jobs that are in the queue, of all workflows; no scheduler is asked"
 

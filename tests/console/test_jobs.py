@@ -9,7 +9,8 @@ import pytest
 
 from analysis.console import main
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus
-from analysis.engine.backends.ledger import FAILED, JobPlan, Ledger, Result
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import FAILED, JobPlan, Result
 
 NOW = float(calendar.timegm((2026, 9, 21, 6, 0, 0)))
 RESOURCES = {"memory": 2 * 10**9, "runtime": 7200, "cores": 1}

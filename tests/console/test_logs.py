@@ -13,7 +13,8 @@ from analysis.engine.backends import joblogs
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus
 from analysis.engine.backends.failures import Failure
 from analysis.engine.backends.joblogs import Attempt, job_token, timestamp
-from analysis.engine.backends.ledger import FAILED, JobPlan, Ledger, Result
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import FAILED, JobPlan, Result
 from analysis.engine.files import LocalFiles
 from tests.engine.toys import Toy
 

@@ -66,14 +66,26 @@ def system(request: pytest.FixtureRequest) -> System:
     return found
 
 
-@pytest.fixture(scope="module")
-def sites(testbed: Testbed, system: System) -> Iterator[Callable[..., Site]]:
-    """What makes sites, which are removed in the end."""
+@contextmanager
+def making(testbed: Testbed, system: System) -> Iterator[Callable[..., Site]]:
+    """What makes sites, which are removed in the end, with their jobs."""
     with ExitStack() as stack:
+        yield lambda what, *options, **settings: stack.enter_context(
+            closing(Site(testbed, system, what, options, settings))
+        )
 
-        def make(what: str, *options: str, **settings: str) -> Site:
-            return stack.enter_context(closing(Site(testbed, system, what, options, settings)))
 
+@pytest.fixture(scope="module")
+def module_sites(testbed: Testbed, system: System) -> Iterator[Callable[..., Site]]:
+    """Makes sites that stay for all tests of a module."""
+    with making(testbed, system) as make:
+        yield make
+
+
+@pytest.fixture
+def sites(testbed: Testbed, system: System) -> Iterator[Callable[..., Site]]:
+    """Makes sites for one test."""
+    with making(testbed, system) as make:
         yield make
 
 

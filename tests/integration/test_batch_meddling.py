@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.integration.batch import Site, sites, system, until
+from tests.integration.batch import Site, module_sites, sites, system, until
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
-__all__ = ["htcondor", "sites", "slurm", "system", "testbed"]
+__all__ = ["htcondor", "module_sites", "sites", "slurm", "system", "testbed"]
 
 pytestmark = pytest.mark.integration
 
@@ -33,9 +33,9 @@ class Meddling:
 
 
 @pytest.fixture(scope="module")
-def meddling(sites: Callable[..., Site]) -> Meddling:
+def meddling(module_sites: Callable[..., Site]) -> Meddling:
     """Six jobs, of which four run at once."""
-    site = sites("+".join(["gate"] * 6), "--no-canary")
+    site = module_sites("+".join(["gate"] * 6), "--no-canary")
     queue = site.queue
     run = site.start()
     run.until(lambda: len(site.begun()) == 4)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.integration.batch import Site, sites, system
+from tests.integration.batch import Site, module_sites, sites, system
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
-__all__ = ["htcondor", "sites", "slurm", "system", "testbed"]
+__all__ = ["htcondor", "module_sites", "sites", "slurm", "system", "testbed"]
 
 pytestmark = pytest.mark.integration
 
@@ -38,10 +38,10 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(sites: Callable[..., Site]) -> Outcome:
+def outcome(module_sites: Callable[..., Site]) -> Outcome:
     """300 MB of memory at first, 600 MB at most; 8 s at first, 16 s at most."""
     limits = {"LAW__batch__max_memory": "600MB", "LAW__batch__max_runtime": "16s"}
-    site = sites("+".join(ATTEMPTS), "--no-canary", "--max-runtime", "8s", **limits)
+    site = module_sites("+".join(ATTEMPTS), "--no-canary", "--max-runtime", "8s", **limits)
     run = site.start()
     stopped = NUMBERS["stopped"]
     run.until(lambda: stopped in site.begun())

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from analysis.engine.backends import joblogs, registry
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus, SchedulerDownError
 from analysis.engine.backends.failures import EXIT_CODES, Failure
-from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY, Attempt, Job, Ledger, Result
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import CANCELLED, DONE, FAILED, RETRY, Attempt, Job, Result
 from analysis.engine.backends.summary import FailedBranch
 from analysis.engine.backends.verdict import is_tried_again, tries
 from analysis.engine.snapshot import Snapshot, State

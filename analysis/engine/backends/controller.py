@@ -7,18 +7,22 @@ the next one goes on, or two of them work side by side.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from analysis.engine import session
 from analysis.engine.backends import preflight, registry
 from analysis.engine.backends.base import BackendError, JobState, SchedulerDownError
 from analysis.engine.backends.collect import Collector
-from analysis.engine.backends.ledger import DONE, Attempt, Job, Ledger, Result
+from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.messages import AbortedError, page_text
+from analysis.engine.backends.records import DONE, Attempt, Job, Result
 from analysis.engine.backends.settings import batch_settings, jobs_folder
 from analysis.engine.backends.stages import View, look
 from analysis.engine.backends.statusline import show_duration, status_line
@@ -102,7 +106,8 @@ class Controller:
         if {"unsubmitted", "retry"} & set(self._look().stages.values()):  # jobs that run are watched in any case
             preflight.check(self.workflow, self.settings)
         try:
-            self._loop()
+            with _termination_as_interrupt():
+                self._loop()
         except KeyboardInterrupt:
             self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
             raise
@@ -304,3 +309,16 @@ class Controller:
         took = show_duration(time.time() - self._started)
         msg = f"{len(failed)} of {len(self._wanted)} branches failed ({numbers}) after {took}{rest}"
         raise JobsError(msg)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, with the same words."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may have a handler
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from analysis.engine.backends.base import JobState
-from analysis.engine.backends.ledger import CANCELLED, FAILED, RETRY, Attempt, Job, Ledger
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import CANCELLED, FAILED, RETRY, Attempt, Job
 from analysis.engine.backends.settings import BatchSettings
 from analysis.engine.backends.verdict import delay, tries
 

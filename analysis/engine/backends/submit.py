@@ -17,7 +17,8 @@ from analysis.engine.backends import registry
 from analysis.engine.backends.base import QueueFullError, SchedulerDownError, Submission, SubmissionError
 from analysis.engine.backends.inflight import wait_until_landed
 from analysis.engine.backends.jobenv import JOB_SCRIPT, job_environment
-from analysis.engine.backends.ledger import Attempt, Job, JobPlan, Ledger, Pending
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import Attempt, Job, JobPlan, Pending
 from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.spec import Branch, format_branches, make_spec, short_digest
 from analysis.engine.backends.verdict import grown, tries

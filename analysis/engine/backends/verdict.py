@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from analysis.engine.backends.base import FailureClass
-from analysis.engine.backends.ledger import RETRY, Attempt
+from analysis.engine.backends.records import RETRY, Attempt
 from analysis.engine.backends.resources import Resources
 from analysis.engine.backends.settings import BatchSettings
 

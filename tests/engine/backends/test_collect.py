@@ -8,7 +8,8 @@ from analysis.engine.backends.base import FailureClass, JobState, JobStatus
 from analysis.engine.backends.collect import Collector
 from analysis.engine.backends.failures import EXIT_CODES
 from analysis.engine.backends.joblogs import OK as WELL
-from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY, Ledger
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import CANCELLED, DONE, FAILED, RETRY
 from analysis.engine.backends.settings import batch_settings, jobs_folder
 from analysis.engine.backends.submit import Submitter
 from analysis.engine.snapshot import Snapshot

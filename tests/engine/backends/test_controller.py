@@ -8,7 +8,8 @@ import pytest
 from analysis.engine.backends import joblogs
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus
 from analysis.engine.backends.controller import DetachedError, JobsError
-from analysis.engine.backends.ledger import FAILED, RETRY, JobPlan, Ledger
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import FAILED, RETRY, JobPlan
 from analysis.engine.backends.settings import jobs_folder
 from tests.engine.backends.fake import (
     FOREVER,

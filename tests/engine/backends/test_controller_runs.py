@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from analysis.engine.backends import ledger as ledger_module
+from analysis.engine.backends import records as records_module
 from analysis.engine.backends.base import FailureClass, SchedulerDownError
 from analysis.engine.backends.controller import Controller, DetachedError, JobsError
-from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY
+from analysis.engine.backends.records import CANCELLED, DONE, FAILED, RETRY
 from analysis.engine.process import Process
 from tests.engine.backends.fake import (
     FOREVER,
@@ -213,8 +214,9 @@ def side_by_side(site: Site, seed: int, *workflows: Jobs) -> list[BaseException]
     with pytest.MonkeyPatch.context() as patch:
         hooked(patch, site.fake, turns.switch)
         # each thread is a process of its own
-        patch.setattr(ledger_module, "identity", lambda: Process("here", threading.get_ident(), None, "boot", "space"))
-        patch.setattr(ledger_module, "is_running", lambda pid, _start: turns.is_alive(pid))
+        for module in (ledger_module, records_module):
+            patch.setattr(module, "identity", lambda: Process("here", threading.get_ident(), None, "boot", "space"))
+        patch.setattr(records_module, "is_running", lambda pid, _start: turns.is_alive(pid))
         site.clock.hooks.append(turns.switch)
         turns.run(*(lambda w=w: site.run(w) for w in workflows))
         site.clock.hooks.remove(turns.switch)

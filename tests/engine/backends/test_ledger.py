@@ -12,17 +12,8 @@ import pytest
 
 from analysis.engine.backends import ledger as module
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus
-from analysis.engine.backends.ledger import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    RETRY,
-    JobPlan,
-    Ledger,
-    LedgerError,
-    Pending,
-    Result,
-)
+from analysis.engine.backends.ledger import Ledger, LedgerError
+from analysis.engine.backends.records import CANCELLED, DONE, FAILED, RETRY, JobPlan, Pending, Result
 from analysis.engine.process import Process, identity
 from tests.engine.toys import dead_process
 

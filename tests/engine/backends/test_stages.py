@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus
-from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY, Attempt, Job
+from analysis.engine.backends.records import CANCELLED, DONE, FAILED, RETRY, Attempt, Job
 from analysis.engine.backends.settings import BatchSettings
 from analysis.engine.backends.stages import View, look
 

@@ -7,7 +7,8 @@ import pytest
 from analysis.engine.backends import submit
 from analysis.engine.backends.base import SchedulerDownError, SubmissionError
 from analysis.engine.backends.inflight import in_flight
-from analysis.engine.backends.ledger import JobPlan, Ledger
+from analysis.engine.backends.ledger import Ledger
+from analysis.engine.backends.records import JobPlan
 from analysis.engine.backends.settings import BatchSettings, batch_settings, jobs_folder
 from analysis.engine.backends.spec import JobSpec, parse_branches
 from analysis.engine.backends.submit import Submitter, branches_per_job

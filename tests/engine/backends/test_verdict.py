@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from analysis.engine.backends.base import FailureClass
-from analysis.engine.backends.ledger import CANCELLED, DONE, FAILED, RETRY, Attempt
+from analysis.engine.backends.records import CANCELLED, DONE, FAILED, RETRY, Attempt
 from analysis.engine.backends.resources import Resources
 from analysis.engine.backends.settings import BatchSettings
 from analysis.engine.backends.verdict import FINAL, delay, grown, is_tried_again, tries
