@@ -55,7 +55,7 @@ def test_interrupted(sites: Callable[..., Site]) -> None:
         assert "3 jobs run on: the same command watches them again, and removes them with --cancel" in run.output()
         assert len(site.queue.waiting()) == 3
     name = QUERY[site.system.name]
-    broken = {"htcondor": '"$REAL" -pool 127.0.0.1:1', "slurm": 'SLURM_CONF="$PLACE/slurm.conf" "$REAL"'}
+    broken = {"htcondor": '"$REAL" -pool 127.0.0.1:1 -name nobody', "slurm": 'SLURM_CONF="$PLACE/slurm.conf" "$REAL"'}
     configuration = (site.testbed.directory / "slurm" / "etc" / "slurm.conf").read_text()
     lines = [line for line in configuration.splitlines() if not line.startswith("SlurmctldPort=")]
     (site.place / "slurm.conf").write_text("\n".join(["SlurmctldPort=1", "MessageTimeout=2", *lines, ""]))
@@ -88,7 +88,7 @@ def test_side_by_side(sites: Callable[..., Site]) -> None:
 
 def test_odd_names(sites: Callable[..., Site]) -> None:
     """Spaces, quotes and other letters in paths and values; in values also what shells expand."""
-    odd = 'it\'s "ö" $HOME 日本'
+    odd = 'it\'s "ö" 日本'
     label = f"a {odd} $HOME $(id) %s \\ ;&"
     site = sites("done+done", "--no-canary", "--label", label)
     for name in ("store", "home", "place"):

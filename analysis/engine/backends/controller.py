@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from analysis.engine import session
 from analysis.engine.backends import preflight, registry
-from analysis.engine.backends.base import BackendError, JobState, SchedulerDownError
+from analysis.engine.backends.base import BackendError, FailureClass, JobState, SchedulerDownError
 from analysis.engine.backends.collect import Collector
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.messages import AbortedError, page_text
@@ -302,10 +302,12 @@ class Controller:
             self._submitter.clean(self.workflow.branch_numbers())
             return
         failed = self._collector.failures(missing, self._started)
-        print(root_causes(self.workflow, failed, missing), file=sys.stderr, flush=True)
+        is_removed = any(branch.failure.kind is FailureClass.REMOVED for branch in failed.values())
+        why = "" if self._is_proven or is_removed else ", since the first ones failed"
+        print(root_causes(self.workflow, failed, missing, why), file=sys.stderr, flush=True)
         numbers = ", ".join(map(str, sorted(failed)[:10])) + (", ..." if len(failed) > 10 else "")
         unsubmitted = len(missing) - len(failed)
-        rest = f"; {unsubmitted} were not submitted, since the first ones failed" if unsubmitted else ""
+        rest = f"; {unsubmitted} were not submitted{why}" if unsubmitted else ""
         took = show_duration(time.time() - self._started)
         msg = f"{len(failed)} of {len(self._wanted)} branches failed ({numbers}) after {took}{rest}"
         raise JobsError(msg)

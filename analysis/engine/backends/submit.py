@@ -48,7 +48,7 @@ class Submitter:
     def __init__(self, workflow: AnalysisWorkflow, ledger: Ledger, settings: BatchSettings, snapshot: Snapshot) -> None:
         self._workflow, self._ledger, self._settings, self._snapshot = workflow, ledger, settings, snapshot
         self._key = str(workflow.folder)
-        self._largest = settings.queue_limit
+        self._largest, self._is_full = settings.queue_limit, False
         self._absent: dict[str, float] = {}
 
     def digest(self, branch: AnalysisTask) -> str:
@@ -98,11 +98,14 @@ class Submitter:
                 if not done and not self._ledger.active_jobs() and len(batch) == 1:  # of any workflow
                     raise
                 self._largest = max(len(batch) // 2, 1)  # the rest is tried again at the next look
-                self._say(f"{error}: the other jobs follow when there is room")
+                if not self._is_full:
+                    self._say(f"{error}: the other jobs follow when there is room")
+                self._is_full = True
                 return done
             except SchedulerDownError as error:
                 self._say(f"{error}; whether it took the jobs will be asked")
                 return done
+        self._is_full, self._largest = False, min(2 * self._largest, self._settings.queue_limit)
         return done
 
     def _submit(self, plans: Sequence[JobPlan], needs: Resources) -> int:

@@ -29,13 +29,16 @@ class FailedBranch(NamedTuple):
     has_log: bool
 
 
-def root_causes(workflow: AnalysisWorkflow, failed: Mapping[int, FailedBranch], missing: Collection[int]) -> str:
+def root_causes(
+    workflow: AnalysisWorkflow, failed: Mapping[int, FailedBranch], missing: Collection[int], why: str = ""
+) -> str:
     """Failed branches of a workflow, grouped by what went wrong.
 
     Args:
         workflow: the workflow.
         failed: what failed.
         missing: branches that are not complete; those among them that did not fail were not submitted.
+        why: why they were not, as the end of a sentence.
     """
     groups: dict[str, list[int]] = {}
     for branch in sorted(failed):
@@ -49,7 +52,7 @@ def root_causes(workflow: AnalysisWorkflow, failed: Mapping[int, FailedBranch], 
         lines += ["", f"  and {_number(len(causes) - _CAUSES, 'other reason')}"]
     unsubmitted = len(missing) - len(failed)
     if unsubmitted:
-        lines += ["", f"  {_number(unsubmitted, 'branch')} were not submitted: the first ones failed"]
+        lines += ["", f"  {_number(unsubmitted, 'branch')} were not submitted{why}"]
     return "\n".join(lines)
 
 

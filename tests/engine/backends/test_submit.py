@@ -184,7 +184,10 @@ def test_full_queue_halves_the_next_submission(site: Site, capfd: pytest.Capture
     site.fake.room = 3
     assert [one.submit(*range(8)) for _ in range(4)] == [0, 0, 2, 1]
     assert site.fake.sizes() == [2, 1]
-    assert "the queue is full: the other jobs follow when there is room" in capfd.readouterr().err
+    assert capfd.readouterr().err.count("the queue is full: the other jobs follow when there is room") == 1
+    site.fake.room = 100
+    assert one.submit(*range(3, 8)) == 5
+    assert site.fake.sizes() == [2, 1, 1, 1, 1, 1, 1]
 
 
 def test_jobs_that_have_ended_take_no_place(site: Site) -> None:
