@@ -1,29 +1,23 @@
-"""Workflows on a real batch system, and what its own programs say of them: no word of the project is taken for it."""
+"""Workflows on a real batch system, in a store and a ``LAW_HOME`` of their own."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import secrets
 import shlex
 import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
+from tests.integration.batch_queue import PATIENCE, Queue, until
 from tests.testbed import System, Testbed
-
-PATIENCE = 40.0
-"""Seconds after which what did not happen will not."""
 
 QUICK = {
     "ANALYSIS_PROFILE": "local",
@@ -32,21 +26,6 @@ QUICK = {
     "LAW__batch__retry_delay": "1s",
     "LAW__batch__forward_env": "TOY_SETTING",
 }
-
-T = TypeVar("T")
-
-
-def until(condition: Callable[[], T], seconds: float = PATIENCE) -> T:
-    """Wait until something is true.
-
-    Returns:
-        Its value.
-    """
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.1)
-    return found
 
 
 def command_lines() -> list[str]:
@@ -87,102 +66,6 @@ def sites(testbed: Testbed, system: System) -> Iterator[Callable[..., Site]]:
     """Makes sites for one test."""
     with making(testbed, system) as make:
         yield make
-
-
-@dataclass(frozen=True)
-class Queue:
-    """What the system's own programs say of the jobs that were submitted from one ``LAW_HOME``."""
-
-    testbed: Testbed
-    system: System
-    home: Path
-
-    def jobs(self) -> dict[str, str]:
-        """States by id of all jobs there ever were, in the words of the system."""
-        found = self._condor() if self.system.name == "htcondor" else self._slurm()
-        return {job: state for job, (state, folder) in found.items() if Path(folder).is_relative_to(self.home)}
-
-    def waiting(self) -> dict[str, str]:
-        """Jobs that are not over, be they running or not."""
-        over = {"3", "4"} if self.system.name == "htcondor" else {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"}
-        return {job: state for job, state in self.jobs().items() if state.partition(" ")[0] not in over}
-
-    def memory(self) -> dict[str, int]:
-        """Requested memory by id [MiB]."""
-        if self.system.name == "htcondor":
-            ads = self._ads("condor_history", "RequestMemory")
-            return {job: int(ad["RequestMemory"]) for job, ad in ads.items()}
-        said = self.testbed.succeed(
-            "squeue", "--array", "--noheader", "--states=all", "-O", "JobArrayID:0|,MinMemory:0"
-        )
-        return {
-            job: int(size.removesuffix("M")) for job, size in (line.split("|") for line in said.splitlines()) if job
-        }
-
-    def hold(self, job: str) -> None:
-        self._do("condor_hold", ["scontrol", "hold"], job)
-
-    def release(self, job: str) -> None:
-        self._do("condor_release", ["scontrol", "release"], job)
-
-    def remove(self, job: str) -> None:
-        self._do("condor_rm", ["scancel"], job)
-
-    def suspend(self, job: str) -> None:
-        self._do("condor_suspend", ["scontrol", "suspend"], job, as_root=True)
-
-    def resume(self, job: str) -> None:
-        self._do("condor_continue", ["scontrol", "resume"], job, as_root=True)
-
-    def preempt(self, job: str) -> None:
-        """Put a running job back into the queue; Slurm would let it wait there for two minutes."""
-        self._do("condor_vacate_job", ["scontrol", "requeue"], job)
-        if self.system.name == "slurm":
-            until(lambda: self.jobs()[job] == "PENDING")
-            # not at once: the node would take it for the one that it was told to end
-            self._do("", ["scontrol", "update", "StartTime=now+3"], f"JobId={job}")
-
-    @contextmanager
-    def system_hold(self, job: str) -> Iterator[None]:
-        """Have a job put on hold as administrators would: an idle one of HTCondor, a running one of Slurm."""
-        if self.system.name == "slurm":
-            self.admin("scontrol", "requeuehold", job)
-            yield
-        else:
-            cluster, number = job.split(".")
-            with self.system.settings(f"SYSTEM_PERIODIC_HOLD = ClusterId == {cluster} && ProcId == {number}"):
-                yield
-
-    def admin(self, *command: str) -> str:
-        """Call a program of Slurm as root."""
-        path = f"{self.testbed.directory}/slurm/bin:{os.environ['PATH']}"
-        return subprocess.run(
-            command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
-        ).stdout
-
-    def _do(self, condor: str, slurm: list[str], job: str, *, as_root: bool = False) -> None:
-        if self.system.name == "htcondor":
-            self.testbed.succeed(condor, job)
-        elif as_root:
-            self.admin(*slurm, job)
-        else:
-            self.testbed.succeed(*slurm, job)
-
-    def _condor(self) -> dict[str, tuple[str, str]]:
-        ads = {**self._ads("condor_history", "JobStatus,Iwd"), **self._ads("condor_q", "JobStatus,Iwd")}
-        return {job: (str(ad["JobStatus"]), str(ad["Iwd"])) for job, ad in ads.items()}
-
-    def _ads(self, program: str, attributes: str) -> dict[str, dict[str, str]]:
-        said = self.testbed.succeed(program, "-json", "-attributes", f"ClusterId,ProcId,{attributes}")
-        return {f"{ad['ClusterId']}.{ad['ProcId']}": ad for ad in json.loads(said or "[]")}
-
-    def _slurm(self) -> dict[str, tuple[str, str]]:
-        columns = "JobArrayID:0|,State:0|,WorkDir:0"
-        queue = self.testbed.succeed("squeue", "--array", "--noheader", "--states=all", "-O", columns)
-        asked = ("--allocations", "--noheader", "--parsable2", "--starttime=now-1hour", "--format=JobID,State,WorkDir")
-        history = self.testbed.succeed("sacct", *asked)
-        rows = [line.split("|", 2) for line in (*history.splitlines(), *queue.splitlines())]
-        return {job: (state, folder) for job, state, folder in rows if re.fullmatch(r"\d+(_\d+)?", job)}
 
 
 @dataclass
@@ -326,17 +209,17 @@ class Site:
         shutil.copy(real / "pyvenv.cfg", environment)
         return environment / "bin" / "python"
 
-    def wrap(self, program: str, script: str) -> dict[str, str]:
+    def wrap(self, program: str, script: str) -> str:
         """Have a shell script called in place of a program, which it knows as ``$REAL``; and our place as ``$PLACE``.
 
         Returns:
-            The variable with which that happens.
+            The ``PATH`` with which that happens.
         """
         path, usual = self.make(self.folder / "bin") / program, self.testbed.environment()["PATH"]
         real = shutil.which(program, path=usual)
         path.write_text(f"#!/bin/bash\nREAL={shlex.quote(str(real))} PLACE={shlex.quote(str(self.place))}\n{script}\n")
         path.chmod(0o755)
-        return {"PATH": f"{path.parent}:{usual}"}
+        return f"{path.parent}:{usual}"
 
     # branches
 

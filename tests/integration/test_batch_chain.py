@@ -17,7 +17,8 @@ import uproot
 
 from analysis.engine.manifest import Manifest
 from benchmarks.clients import SUBMIT, Call, CountedClients
-from tests.integration.batch import Queue, system
+from tests.integration.batch import system
+from tests.integration.batch_queue import Queue
 from tests.integration.test_concurrent import NOT_THE_SAME_BITS, comparable, manifests
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, testbed

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.batch import Site, command_lines, sites, system, until
+from tests.integration.batch import Site, command_lines, sites, system
+from tests.integration.batch_queue import until
 from tests.integration.batch_victim import MOMENTS
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
@@ -28,7 +29,7 @@ def test_killed_at_five_moments(sites: Callable[..., Site]) -> None:
         site.start("--branches", str(branch), program=victim).end(-signal.SIGKILL)
     until(lambda: 2 in site.done())
     wait = 'touch "$PLACE/called"; until [[ -e "$PLACE/call" ]]; do sleep 0.1; done; exec "$REAL" "$@"'
-    run = site.start("--branches", "4", **site.wrap(SUBMIT[site.system.name], wait))
+    run = site.start("--branches", "4", PATH=site.wrap(SUBMIT[site.system.name], wait))
     run.until((site.place / "called").exists)
     run.kill()
     run = site.start()
@@ -62,7 +63,7 @@ def test_interrupted(sites: Callable[..., Site]) -> None:
     # the first one is to see whether there is a scheduler at all
     script = f'echo >> "$PLACE/calls"; case $(wc -l < "$PLACE/calls") in [234]) exec {broken[site.system.name]} "$@";; '
     path = site.wrap(name, script + 'esac; exec "$REAL" "$@"')
-    run = site.start(**path)
+    run = site.start(PATH=path)
     run.until_said("nothing is concluded from that, jobs run on")
     run.until_said("answers again")
     site.go()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.integration.batch import Site, module_sites, sites, system, until
+from tests.integration.batch import Site, module_sites, sites, system
+from tests.integration.batch_queue import until
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
 __all__ = ["htcondor", "module_sites", "sites", "slurm", "system", "testbed"]

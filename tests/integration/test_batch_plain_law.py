@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clients import SUBMIT
-from tests.integration.batch import PATIENCE, Queue, Running, system, until
+from tests.integration.batch import Running, system
+from tests.integration.batch_queue import PATIENCE, Queue, until
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
@@ -40,7 +41,7 @@ kill_caller() {{
 {code}
 """
 FAILS = 'if [[ "$(count)" == {call} ]]; then echo "try again later" >&2; exit 1; fi; real "$@"'
-KILLS_CALLER = 'real "$@"; if [[ "$(count)" == {call} ]]; then kill_caller; fi'
+KILLS_CALLER = 'real "$@"; if (($(count) >= {call})); then kill_caller; fi'
 
 
 @dataclass
@@ -234,12 +235,15 @@ def test_first_look_fails_after_a_resume(sides: Sides, system: System) -> None:
 
 def test_restart_of_the_accounting(sides: Sides, slurm: System) -> None:
     """What neither the queue nor the history knows at the moment has failed for plain law, and is run again."""
-    for side, jobs in zip(sides(slurm), (8, 4), strict=True):
+    plain, ours = sides(slurm)
+    for side in (plain, ours):
         with slurm.without("slurmdbd"):
             run = side.start("--n", "4", "--seconds", "2")
-            until(lambda s=side: len(s.outputs()) == 4 and not s.queue.waiting())  # type: ignore[misc]
-        said = run.end()
-        assert side.jobs() == jobs, said
+            run.until(lambda s=side: len(s.outputs()) == 4)  # type: ignore[misc]
+            until(lambda s=side: not s.testbed.succeed("squeue", "--noheader", "--me"))  # type: ignore[misc]
+        run.end()
+    assert plain.jobs() >= 8
+    assert ours.jobs() == 4
 
 
 def test_what_has_failed_for_good(sides: Sides, system: System) -> None:
@@ -258,7 +262,7 @@ def test_what_has_failed_for_good(sides: Sides, system: System) -> None:
 
 
 def test_killed_while_it_submits(sides: Sides, system: System) -> None:
-    """Plain law does not know what it has submitted already: by then, ten of twelve jobs to Slurm, or a cluster."""
+    """Plain law does not know what it has submitted already: ten or more of twelve jobs to Slurm, or a cluster."""
     plain, ours = sides(system)
     calls = 10 if system.name == "slurm" else 1
     for side, call in ((plain, calls), (ours, 1)):
@@ -266,10 +270,11 @@ def test_killed_while_it_submits(sides: Sides, system: System) -> None:
         run = side.start("--n", "12")
         run.end(-signal.SIGKILL)
         run.signal(signal.SIGKILL)  # a helper of law outlives it
+        (side.folder / "bin" / SUBMIT[system.name]).unlink()
         code, said = side.law("--n", "12")
         assert code == 0, said
         assert len(side.outputs()) == 12
-    assert plain.jobs() == (22 if system.name == "slurm" else 24)
+    assert 22 <= plain.jobs() <= 24
     assert ours.jobs() == 12
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from tests.integration.batch import Site, sites, system, until
-from tests.testbed import System
+from tests.integration.batch import Site, making, sites, system
+from tests.integration.batch_queue import until
+from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
 __all__ = ["htcondor", "sites", "slurm", "system", "testbed"]
@@ -94,22 +96,26 @@ def test_call_without_answer(sites: Callable[..., Site]) -> None:
     """The scheduler takes the jobs, and the answer is lost: nothing is submitted again."""
     site = sites("done+done+done", "--no-canary")
     path = site.wrap(SUBMIT[site.system.name], '"$REAL" "$@" > /dev/null; echo "Connection reset by peer" >&2; exit 1')
-    said = site.succeed(**path)
+    said = site.succeed(PATH=path)
     assert "whether it took the jobs will be asked" in said
     assert site.submitted() == 3
     assert site.done() == {0, 1, 2}
 
 
-def test_no_accounting(slurm: System, sites: Callable[..., Site]) -> None:
-    """Accounting is down while jobs end, and the controller forgets them: what they left in the store will do."""
-    site = sites("gate+gate+gate", "--no-canary")
-    if site.system.name != "slurm":
-        pytest.skip("HTCondor keeps its history itself")
-    run = site.start()
-    run.until(lambda: len(site.begun()) == 3)
-    with slurm.settings("MinJobAge=2"), slurm.without("slurmdbd"):
-        site.go()
-        until(lambda: len(site.done()) == 3)
-        run.until(lambda: not site.queue.squeue())
-    run.end()
-    assert site.submitted() == 3
+def test_no_accounting(testbed: Testbed, slurm: System) -> None:
+    """Accounting is down while jobs end, and the controller has forgotten them when the run asks for them."""
+    with making(testbed, slurm) as make, slurm.settings("MinJobAge=2"):
+        site = make("gate+gate+gate", "--no-canary")
+        run = site.start()
+        run.until(lambda: len(site.begun()) == 3)
+        with slurm.without("slurmdbd"):
+            run.signal(signal.SIGSTOP)
+            site.go()
+            until(lambda: len(site.done()) == 3 and not site.queue.remembered())
+            run.signal(signal.SIGCONT)
+            asked = site.select("SELECT answered FROM polls")
+            run.until(lambda: site.select("SELECT answered FROM polls") > asked)
+            assert not run.has_ended()
+            assert set(site.attempts()) == {0, 1, 2}
+        run.end()
+        assert site.submitted() == 3

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _SAMPLES = 5
 _LANDING = 5.0
 """Seconds that a scheduler gets to show a submission whose caller is gone."""
+_LEAVING = 60.0
+"""Seconds that a scheduler may count jobs that have ended as being in the queue."""
 
 
 class Submitter:
@@ -48,7 +50,7 @@ class Submitter:
     def __init__(self, workflow: AnalysisWorkflow, ledger: Ledger, settings: BatchSettings, snapshot: Snapshot) -> None:
         self._workflow, self._ledger, self._settings, self._snapshot = workflow, ledger, settings, snapshot
         self._key = str(workflow.folder)
-        self._largest, self._is_full = settings.queue_limit, False
+        self._largest, self._full_since = settings.queue_limit, 0.0
         self._absent: dict[str, float] = {}
 
     def digest(self, branch: AnalysisTask) -> str:
@@ -95,17 +97,18 @@ class Submitter:
             try:
                 done += self._submit(batch, needs)
             except QueueFullError as error:
-                if not done and not self._ledger.active_jobs() and len(batch) == 1:  # of any workflow
+                is_alone = not done and len(batch) == 1 and not self._ledger.active_jobs()  # of any workflow
+                if is_alone and self._full_since and time.time() - self._full_since > _LEAVING:
                     raise
                 self._largest = max(len(batch) // 2, 1)  # the rest is tried again at the next look
-                if not self._is_full:
+                if not self._full_since:
                     self._say(f"{error}: the other jobs follow when there is room")
-                self._is_full = True
+                    self._full_since = time.time()
                 return done
             except SchedulerDownError as error:
                 self._say(f"{error}; whether it took the jobs will be asked")
                 return done
-        self._is_full, self._largest = False, min(2 * self._largest, self._settings.queue_limit)
+        self._full_since, self._largest = 0.0, min(2 * self._largest, self._settings.queue_limit)
         return done
 
     def _submit(self, plans: Sequence[JobPlan], needs: Resources) -> int:
