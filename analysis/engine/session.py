@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import luigi
@@ -75,6 +76,7 @@ def remember_root(task: AnalysisTask) -> None:
     except BaseException:
         _root = _snapshot = None
         raise
+    sys.excepthook = _tell_error
     slots.configure(workers, processes)
     if task.workflow == "local":  # jobs have a line of their own
         progress.start()
@@ -128,3 +130,11 @@ def _end_scheduling(_task: object) -> None:
     global _snapshot, _before
     if _snapshot is not None:
         _before, _snapshot = _snapshot, None
+
+
+def _tell_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C is no error of the program: where it happened to be says nothing."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted: the same command goes on where this one ended", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)

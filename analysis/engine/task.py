@@ -130,7 +130,7 @@ class AnalysisTask(QuestionsTask, BatchTask):
         """Root of the store: ``$ANALYSIS_STORE``.
 
         Raises:
-            ParameterError: if the variable is not set.
+            ParameterError: if the variable is not set, or no path that can be used.
         """
         return _store(os.environ.get("ANALYSIS_STORE"))
 
@@ -362,6 +362,9 @@ def _parameters(cls: Any) -> tuple[tuple[str, luigi.Parameter], ...]:
 def _store(variable: str | None) -> Path:
     if not variable:
         msg = "ANALYSIS_STORE is not set: source setup.sh first"
+        raise ParameterError(msg)
+    if "$" in variable:  # law would take it for the name of a variable
+        msg = f"ANALYSIS_STORE is {variable!r}: choose a place without $ in its path"
         raise ParameterError(msg)
     return Path(variable).absolute()
 

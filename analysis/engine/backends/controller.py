@@ -109,7 +109,8 @@ class Controller:
             with _termination_as_interrupt():
                 self._loop()
         except KeyboardInterrupt:
-            self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
+            if self.ledger.active_jobs(self.key):
+                self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
             raise
         except AbortedError:
             self.cancel_all()
@@ -269,7 +270,7 @@ class Controller:
 
     def _jobs_run_on(self) -> str:
         jobs = [job for job in self.ledger.active_jobs(self.key).values() if job.id]
-        return f"{len(jobs)} jobs run on"
+        return f"{len(jobs)} job{'s run' if len(jobs) != 1 else ' runs'} on"
 
     def _tell(self, view: View) -> None:
         counts, now = Counter(view.stages.values()), time.time()

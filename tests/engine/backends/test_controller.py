@@ -298,7 +298,7 @@ def test_run_whose_main_process_is_gone_ends(
     site.later(20.0, lambda: monkeypatch.setattr(os, "getppid", lambda: 1))
     with pytest.raises(KeyboardInterrupt):
         site.run(site.workflow(1))
-    assert "1 jobs run on: the same command watches them again" in capfd.readouterr().err
+    assert "1 job runs on: the same command watches them again" in capfd.readouterr().err
     assert site.fake.cancelled == []
 
 
