@@ -127,3 +127,11 @@ def test_all_branches_are_known_to_a_part() -> None:
     for _ in range(2):
         assert part.all_branch_numbers() == list(range(20))
         assert part.branch_numbers() == [3, 4]
+
+
+@pytest.mark.parametrize("place", ["/data/$USER/store", "/data/${USER}"])
+def test_store_with_a_variable_in_its_path(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which law would replace, and we would not."""
+    monkeypatch.setenv("ANALYSIS_STORE", place)
+    with pytest.raises(ParameterError, match=r"choose a place without \$ in its path"):
+        _ = Square().store

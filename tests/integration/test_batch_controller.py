@@ -54,6 +54,7 @@ def test_interrupted(sites: Callable[..., Site]) -> None:
         assert run.process.wait(30) != 0
         until(lambda: not any("law run" in line and str(site.place) in line for line in command_lines()))
         assert "3 jobs run on: the same command watches them again, and removes them with --cancel" in run.output()
+        assert "Traceback" not in run.output()
         assert len(site.queue.waiting()) == 3
     name = QUERY[site.system.name]
     broken = {"htcondor": '"$REAL" -pool 127.0.0.1:1 -name nobody', "slurm": 'SLURM_CONF="$PLACE/slurm.conf" "$REAL"'}

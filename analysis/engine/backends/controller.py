@@ -6,6 +6,7 @@ the next one goes on, or two of them work side by side.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from analysis.engine.workflow import AnalysisWorkflow
 
 LEDGER = "ledger.db"
+_INTERRUPTED = 128 + signal.SIGINT
 _TICK = 0.5
 _LANDING = 30.0
 """Seconds in which a submission of another run ends, or of one that is gone is found."""
@@ -111,6 +113,8 @@ class Controller:
         except KeyboardInterrupt:
             if self.ledger.active_jobs(self.key):
                 self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
+            if multiprocessing.parent_process() is not None:
+                os._exit(_INTERRUPTED)  # it would print a traceback, as do others at the same time
             raise
         except AbortedError:
             self.cancel_all()
