@@ -302,3 +302,16 @@ def test_ledger_that_somebody_else_locks_says_so(ledger: Ledger, monkeypatch: py
     ledger._database.execute("ROLLBACK")
     other.refused("a")
     other.close()
+
+
+def test_full_disk(ledger: Ledger, tmp_path: Path) -> None:
+    """It is said, nothing of the transaction stays, and later all is well."""
+    plans = [JobPlan(dict.fromkeys(range(1000), DIGEST), {})]
+    pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+    ledger._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(LedgerError, match="database or disk is full"):
+        ledger.reserve("a", "slurm", "toy", tmp_path, plans)
+    assert ledger.attempts("toy") == {}
+    ledger._database.execute("PRAGMA max_page_count = 1000000")
+    assert ledger.reserve("a", "slurm", "toy", tmp_path, plans) == plans
+    assert len(ledger.attempts("toy")) == 1000
