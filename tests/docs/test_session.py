@@ -84,7 +84,7 @@ def test_named_exceptions_and_methods_exist() -> None:
 def test_session_of_the_page(demo: tuple[Law, object], tmp_path: Path) -> None:
     law, repository = demo[0], tmp_path / "repository"
     ignored = shutil.ignore_patterns("__pycache__")
-    for folder in ("analysis", "sandboxes"):
+    for folder in ("analysis", "sandboxes", "profiles"):
         shutil.copytree(REPOSITORY / folder, repository / folder, ignore=ignored)
     shutil.copy(REPOSITORY / "law.cfg", repository)
     shutil.copytree(law.store, repository / "data" / "store")  # a store can be copied, and stays current

@@ -43,6 +43,8 @@ _QUIET = 300.0
 """Seconds after which a status line is printed though nothing changed."""
 _REASONS = 5
 _SHORTEST = 1.0
+_SHARE = 0.1
+"""Part of the time that looking at thousands of jobs may take."""
 _EAGER = 0.1
 """A while after the last event, the next look follows after this part of that while: soon if much happens."""
 
@@ -88,7 +90,7 @@ class Controller:
         self._counts: Counter[str] | None = None
         self._held: set[str] = set()
         self._shown: tuple[Counter[str], Mapping[str, int], bool] | None = None
-        self._told = self._event = 0.0
+        self._told = self._event = self._cost = 0.0
         self._is_proven = workflow.no_canary or workflow.no_poll
         self._started, self._parent = time.time(), os.getppid()
         self._down: set[str] = set()
@@ -101,7 +103,7 @@ class Controller:
             return
         # the code is known to run if some of its outputs are there already
         self._is_proven = self._is_proven or len(todo) < len(self.workflow.branch_numbers())
-        registry.backend(self.workflow.effective_workflow).check()
+        self._check()
         self._poll()
         self._drop_unwanted()
         self._started = self._event = time.time()
@@ -121,8 +123,19 @@ class Controller:
             raise
         self._end()
 
+    def _check(self) -> None:
+        """Look whether jobs can be submitted; a scheduler that does not answer for now is waited for if it has some."""
+        name = self.workflow.effective_workflow
+        try:
+            registry.backend(name).check()
+        except SchedulerDownError as error:
+            if not self.ledger.active_jobs(self.key):
+                raise
+            self._tell_down(name, str(error))
+
     def _loop(self) -> None:
         while True:
+            begin = time.monotonic()
             self.workflow.handle_messages()
             self._recover()
             self._poll()
@@ -141,11 +154,12 @@ class Controller:
                     f"{self._jobs_run_on()}, unwatched because of --no-poll: the same command without it waits for them"
                 )
                 raise DetachedError(msg)
+            self._cost = time.monotonic() - begin
             self._wait()
 
     def _interval(self) -> float:
         soon = max(_SHORTEST, _EAGER * (time.time() - self._event))
-        return max(_SHORTEST, min(float(self.workflow.poll_interval), soon))
+        return max(_SHORTEST, self._cost / _SHARE, min(float(self.workflow.poll_interval), soon))
 
     def _wait(self) -> None:
         """Wait until it is time to ask the scheduler, or another run has asked; ends if the main process is gone."""

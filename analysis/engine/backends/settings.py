@@ -91,7 +91,7 @@ def check_profile() -> None:
     """
     name, folder = os.environ.get("ANALYSIS_PROFILE", DEFAULT_PROFILE), PROFILES
     known = sorted(path.stem for path in folder.glob("*.cfg"))
-    if name not in known:
+    if name not in (DEFAULT_PROFILE, *known):  # in which there is nothing but what law.cfg says
         msg = f"ANALYSIS_PROFILE is {name!r}, but {folder} has no {name}.cfg: use one of {', '.join(known)}, or add it"
         raise ParameterError(msg)
 

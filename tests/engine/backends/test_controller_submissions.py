@@ -70,6 +70,26 @@ def test_scheduler_that_is_down_at_first_says_so(site: Site) -> None:
     assert site.fake.jobs == {}
 
 
+def test_scheduler_that_is_down_at_first_is_waited_for_if_it_has_jobs(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workflow = site.workflow(2, no_poll=True)
+    with pytest.raises(DetachedError):
+        site.run(workflow)
+    site.fake.down = {"check", "query"}
+
+    def come_back() -> None:
+        if site.clock.now - site.clock.start > 100:
+            site.fake.down = set()
+
+    site.clock.hooks.append(come_back)
+    again = site.workflow(2)
+    site.run(again)
+    assert site.fake.times() == {0: 1, 1: 1}
+    assert site.done(again) == [0, 1]
+    assert capfd.readouterr().err.count("nothing is concluded from that, jobs run on") == 1
+
+
 def test_refused_submission_leaves_nothing(site: Site) -> None:
     site.fake.refusal = refusal("no such partition")
     workflow = site.workflow(2)
