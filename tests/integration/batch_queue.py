@@ -56,7 +56,8 @@ class Queue:
         """Requested memory by id [MiB]."""
         if self.system.name == "htcondor":
             ads = self._ads("condor_history", "RequestMemory")
-            return {job: int(ad["RequestMemory"]) for job, ad in ads.items()}
+            asked = {job: str(ad["RequestMemory"]) for job, ad in ads.items()}
+            return {job: int(text) for job, text in asked.items() if text.isdecimal()}  # jobs of others have formulas
         said = self.testbed.succeed(
             "squeue", "--array", "--noheader", "--states=all", "-O", "JobArrayID:0|,MinMemory:0"
         )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from analysis.engine import session
 from tests.engine.backends.fake import SETTING, Jobs, Site, empty_configuration
 
 
@@ -27,3 +29,11 @@ def site(store: Path, no_configuration: Path, monkeypatch: pytest.MonkeyPatch) -
 def jobs(site: Site) -> Jobs:
     """A workflow of three branches."""
     return site.workflow()
+
+
+@pytest.fixture(autouse=True)
+def _session_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test makes of the session, by parsing a command line, ends with it."""
+    for name in ("_root", "_is_decided", "_snapshot", "_before"):
+        monkeypatch.setattr(session, name, getattr(session, name))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
