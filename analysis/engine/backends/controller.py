@@ -44,7 +44,7 @@ _QUIET = 300.0
 _REASONS = 5
 _SHORTEST = 1.0
 _SHARE = 0.1
-"""Part of the time that looking at thousands of jobs may take."""
+"""Part of the time that this process may compute: looking at thousands of jobs takes a while."""
 _EAGER = 0.1
 """A while after the last event, the next look follows after this part of that while: soon if much happens."""
 
@@ -135,7 +135,7 @@ class Controller:
 
     def _loop(self) -> None:
         while True:
-            begin = time.monotonic()
+            begin = time.process_time()
             self.workflow.handle_messages()
             self._recover()
             self._poll()
@@ -154,7 +154,7 @@ class Controller:
                     f"{self._jobs_run_on()}, unwatched because of --no-poll: the same command without it waits for them"
                 )
                 raise DetachedError(msg)
-            self._cost = time.monotonic() - begin
+            self._cost = time.process_time() - begin
             self._wait()
 
     def _interval(self) -> float:
