@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from analysis.engine.backends import joblogs
 from analysis.engine.backends.controller import LEDGER, Controller
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.settings import jobs_folder
+from analysis.engine.backends.submit import discard
 from analysis.engine.errors import ParameterError
 from analysis.engine.plan import walk
 from analysis.engine.snapshot import Snapshot
@@ -64,8 +64,7 @@ def cleanup(root: AnalysisTask, value: str) -> int:
         for workflow in _workflows(root, value):
             folders = ledger.forget(str(workflow.folder))
             for folder in folders:
-                if folder.parent == jobs_folder():
-                    shutil.rmtree(folder, ignore_errors=True)
+                discard(folder)
             names = [
                 name for name in workflow.files.names(workflow.folder / joblogs.FOLDER) if joblogs.Attempt.parse(name)
             ]

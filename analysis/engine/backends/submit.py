@@ -118,12 +118,12 @@ class Submitter:
         kept = self._ledger.reserve(token, backend.name, self._key, folder, plans)
         try:
             if not kept:
-                self._discard(folder)
+                discard(folder)
                 return 0
             ids = backend.submit(self._submission(token, folder, kept, needs))
         except (SubmissionError, QueueFullError):
             self._ledger.refused(token)
-            self._discard(folder)
+            discard(folder)
             raise
         self._ledger.submitted(token, dict(enumerate(ids)))
         return len(kept)
@@ -202,7 +202,7 @@ class Submitter:
             self._say(f"{len(jobs)} jobs of an interrupted submission are in the queue, or were")
         elif time.time() - self._absent.setdefault(pending.token, time.time()) >= _LANDING:
             self._ledger.refused(pending.token)
-            self._discard(pending.folder)
+            discard(pending.folder)
 
     def clean(self, branches: Collection[int]) -> None:
         """Remove what submissions left, of which all is done.
@@ -211,15 +211,16 @@ class Submitter:
             branches: those that are complete; what is known of others is kept.
         """
         for folder in self._ledger.forget(self._key, branches):
-            self._discard(folder)
-
-    @staticmethod
-    def _discard(folder: Path) -> None:
-        if folder.parent == jobs_folder():  # never anything else, whatever the ledger says
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
 
     def _say(self, sentence: str) -> None:
         print(f"{self._workflow.title()}: {sentence}", file=sys.stderr, flush=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove the directory of a submission, and never anything else, whatever the ledger says."""
+    if folder.parent == jobs_folder():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def branches_per_job(branches: int, seconds: float | None, runtime: int, settings: BatchSettings) -> int:
