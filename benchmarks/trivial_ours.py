@@ -17,9 +17,9 @@ class OurTrivial(AnalysisWorkflow):
         """One branch per number."""
         return {i: i for i in range(self.n)}
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """A text file."""
-        return self.local_target(f"{self.branch}.txt")
+        return self.target(f"{self.branch}.txt")
 
     def run(self) -> None:
         """Write the number."""

@@ -44,7 +44,7 @@ source setup.sh --dev
 echo "${VIRTUAL_ENV}"
 
 ANALYSIS_STORE=$(mktemp -d)  # the tests leave the results of the user alone
-started=()  # batch systems that were not running before
+started=()  # systems of the testbed that were not running before
 finish() {
   rm -rf "${ANALYSIS_STORE}"
   ((${#started[@]} == 0)) || tests/testbed/down "${started[@]}"
@@ -53,24 +53,24 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The batch systems that tests need; the tests say what is missing where they cannot be had.
-batch_systems() {
+# The batch systems and the storage that tests need; the tests say what is missing where they cannot be had.
+testbed() {
   local system
   if ((EUID != 0)) || ! command -v apt-get > /dev/null; then
     echo "not on this machine: only for root, on Debian"
     return
   fi
-  for system in htcondor slurm; do
+  for system in htcondor slurm storage; do
     if ! tests/testbed/status "${system}" > /dev/null; then started+=("${system}"); fi
   done
-  tests/testbed/up htcondor slurm && tests/testbed/status
+  tests/testbed/up && tests/testbed/status
 }
 
 check ruff check
 check ruff format --check
 check mypy
 check lint-imports
-check batch_systems
+check testbed
 check pytest --no-skips "$@"
 
 if ((${#failed[@]} > 0)); then

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import awkward as ak
 
 TREE = "Events"
+
+Opener = Callable[[str], Any]
+"""Opens a ROOT file by its path or URL, as ``uproot.open`` does; whoever gives it closes the file."""
 
 
 class FileSummary(NamedTuple):
@@ -40,14 +43,15 @@ class NanoAODSource:
         path: path or URL.
         start: first event.
         stop: one past the last event; ``None`` for the end of the file.
+        opener: opens the file; default: uproot.
 
     Raises:
         InputFileError: if the file cannot be read.
     """
 
-    def __init__(self, path: str, start: int = 0, stop: int | None = None) -> None:
+    def __init__(self, path: str, start: int = 0, stop: int | None = None, opener: Opener | None = None) -> None:
         self.where = path
-        with _open_tree(path) as tree:
+        with _open_tree(path, opener) as tree:
             self._tree = tree
             self._start = start
             self._stop = int(tree.num_entries) if stop is None else stop
@@ -190,11 +194,12 @@ def write_parquet(array: ak.Array, path: Path) -> None:
     ak.to_parquet(array, path, compression="zstd", compression_level=1, extensionarray=False)
 
 
-def summarize_file(path: str) -> FileSummary:
+def summarize_file(path: str, opener: Opener | None = None) -> FileSummary:
     """Look into an input file.
 
     Args:
         path: path or URL of a NanoAOD file.
+        opener: opens it; default: uproot.
 
     Returns:
         Its summary.
@@ -204,7 +209,7 @@ def summarize_file(path: str) -> FileSummary:
     """
     import numpy as np
 
-    with _open_tree(path) as tree:
+    with _open_tree(path, opener) as tree:
         entries = int(tree.num_entries)
         columns = tuple(sorted(tree.keys()))
         uuid = str(tree.file.uuid)
@@ -219,7 +224,7 @@ def summarize_file(path: str) -> FileSummary:
 
 
 @contextmanager
-def _open_tree(path: str) -> Iterator[Any]:
+def _open_tree(path: str, opener: Opener | None) -> Iterator[Any]:
     """Open the event tree; problems of the file become an :class:`InputFileError`."""
     import uproot
 
@@ -227,7 +232,7 @@ def _open_tree(path: str) -> Iterator[Any]:
         msg = f"{path} does not exist: correct the path in the campaign or restore the file"
         raise InputFileError(msg)
     with _reading(path):
-        file = uproot.open(path)
+        file = (opener or uproot.open)(path)
         if TREE not in file:
             found = ", ".join(file.keys(cycle=False)) or "nothing"
             msg = f"{path} holds no {TREE} tree (it holds {found}): take it out of the campaign, it is not NanoAOD"

@@ -7,11 +7,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from analysis.console import gc, history, jobs, logs
+from analysis.console import cache, cp, credentials, gc, history, jobs, logs, ls, rm
 from analysis.console.tasks import UnknownTaskError
 from analysis.errors import AnalysisError
 
-COMMANDS = {"history": history, "logs": logs, "jobs": jobs, "gc": gc}
+COMMANDS = {
+    "history": history,
+    "logs": logs,
+    "jobs": jobs,
+    "gc": gc,
+    "credentials": credentials,
+    "ls": ls,
+    "cp": cp,
+    "rm": rm,
+    "cache": cache,
+}
 """Each has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit code."""
 
 _SIGPIPE = 141
@@ -46,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE
     except AnalysisError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        from analysis.engine.storage.masking import masked
+
+        print(masked(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 2 if isinstance(error, UnknownTaskError) else 1
     return code

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     load_tasks()
     with asked_task(arguments.task, arguments.parameters) as task:
         branches = [task.branch_number] if task.branch_number is not None else task.branch_numbers()
-        found = joblogs.attempts(task.files, task.folder)
+        found = joblogs.attempts(task.store, task.folder)
         found = {branch: found[branch] for branch in branches if branch in found}
         if task.branch_number is None and (arguments.all or arguments.attempt is not None):
             msg = f"say which branch of {task.title()} is meant: add --branch"
@@ -80,7 +80,7 @@ def _print_logs(task: AnalysisTask, attempts: Sequence[Attempt], arguments: argp
             raise NoLogError(msg)
         attempt = attempts[number - 1]
         print(_header(task, attempt, number, last))
-        text = joblogs.read_log(task.files, task.folder, attempt)
+        text = joblogs.read_log(task.store, task.folder, attempt)
         print(text, end="" if text.endswith("\n") or not text else "\n")
 
 
@@ -91,7 +91,7 @@ def _header(task: AnalysisTask, attempt: Attempt, number: int, last: int) -> str
     reason = ""
     if attempt.failure is not None:
         try:
-            failure = joblogs.read_report(task.files, task.folder, attempt)
+            failure = joblogs.read_report(task.store, task.folder, attempt)
         except joblogs.LogError as error:
             print(error, file=sys.stderr)
         else:

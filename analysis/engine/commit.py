@@ -6,7 +6,6 @@ import errno
 import functools
 import getpass
 import logging
-import os
 import socket
 import time
 import warnings
@@ -14,17 +13,19 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from analysis.engine import provenance, session, slots, watch
 from analysis.engine.errors import OutputError, SettingError, StoreError
+from analysis.engine.inputs import Inputs
 from analysis.engine.leftovers import lock_path, remove_leftovers
-from analysis.engine.lock import Lock
 from analysis.engine.manifest import FOLDER, HISTORY, Adoption, Manifest, ManifestName, OutputRecord, checksum
 from analysis.engine.recipe import digest_of
 from analysis.engine.recipes import required_tasks
+from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage.base import Lock, RemoteError
 from analysis.engine.verify import Expectation, verify
 from analysis.settings import UndeclaredSettingError, recorded_reads
 
@@ -56,15 +57,18 @@ class Commit:
     """
 
     def __init__(self, task: AnalysisTask, lock: Lock) -> None:
-        self._task, self._lock = task, lock
+        self._task, self._lock, self._store = task, lock, task.store
+        shard = shard_of(task.branch_number)
+        self._manifests, self._history = (task.folder / name / shard for name in (FOLDER, HISTORY))
         self.snapshot = task.snapshot or session.snapshot_for(task)
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
-        self._staged: dict[Path, tuple[Path, Expectation]] = {}
+        self._staged: dict[PurePath, tuple[Path, Expectation]] = {}
         self._names = self._present()
         self._known = {task.key, *(required.key for required in required_tasks(task))}
         self.accounting: dict[str, float] = {}
         self.spans: tuple[tuple[str, int, int], ...] = ()
+        self.inputs = Inputs(self.snapshot)
         self.stale_inputs = tuple(self.snapshot.stale_requirements(task))
 
     @property
@@ -80,7 +84,7 @@ class Commit:
         """Manifests of the branch that are there now: another process may have written one since the snapshot."""
         number = self._task.branch_number
         begin = "task." if number is None else f"{number}."
-        names = self._task.files.names(self._task.folder / FOLDER)  # of all branches: most are not to be parsed
+        names = self._store.names(self._manifests)  # of all branches: most are not to be parsed
         parsed = (ManifestName.parse(name) for name in names if name.startswith(begin))
         return [name for name in parsed if name is not None]
 
@@ -132,13 +136,13 @@ class Commit:
         """Make the folders, and remove what interrupted runs have left in them."""
         with store_errors(self._task.folder):
             for folder in {final.parent for final in self._promised}:
-                present = self.snapshot.sizes(folder, self._task.files)
+                present = self.snapshot.sizes(folder, self._store)
                 if not present:
-                    folder.mkdir(parents=True, exist_ok=True)
-                remove_leftovers(folder, present)
+                    self._store.make_folder(folder)
+                remove_leftovers(self._store, folder, present)
 
-    def stage(self, final: Path, expected: dict[str, Any]) -> Path:
-        """Temporary path, beside the final one, to which an output is written.
+    def stage(self, final: PurePath, expected: dict[str, Any]) -> Path:
+        """Temporary local path to which an output is written.
 
         Raises:
             OutputError: if the task does not promise that output.
@@ -146,7 +150,7 @@ class Commit:
         if final not in self._promised:
             msg = f"{self._task} writes {final}, which its output() does not name: add it there"
             raise OutputError(msg)
-        staged = final.with_name(f".{final.name}.{socket.gethostname()}-{os.getpid()}.part")
+        staged = self._store.staging(final)
         self._staged[final] = (staged, Expectation(**expected))
         return staged
 
@@ -186,10 +190,8 @@ class Commit:
                 msg = f"{self._task.title()}: {error}: nothing was kept"
                 raise OutputError(msg) from error
         with store_errors(self._task.folder):
-            outputs = tuple(
-                OutputRecord(self._relative(final), staged.stat().st_size, checksum(staged))
-                for final, (staged, _) in sorted(self._staged.items())
-            )
+            sums = {final: (staged.stat().st_size, checksum(staged)) for final, (staged, _) in self._staged.items()}
+            outputs = tuple(OutputRecord(self._relative(final), *sums[final]) for final in sorted(sums))
             manifest = Manifest(
                 recipe=self._recipe,
                 outputs=outputs,
@@ -215,18 +217,19 @@ class Commit:
                 )
                 raise StoreError(msg)
             self.withdraw()
-            for final, (staged, _) in self._staged.items():
-                self._task.files.move(staged, final)
+            self._store.publish_many(
+                [(staged, final, *sums[final]) for final, (staged, _) in sorted(self._staged.items())]
+            )
             self._write(manifest)
         return manifest
 
-    def _relative(self, final: Path) -> str:
-        return final.relative_to(self._task.store).as_posix()
+    def _relative(self, final: PurePath) -> str:
+        return final.relative_to(self._store.root).as_posix()
 
     def _write(self, manifest: Manifest) -> ManifestName:
         content = manifest.to_bytes()
         name = manifest.file_name(len(content), self._digest)
-        self._task.files.write(self._task.folder / FOLDER / str(name), content)
+        self._store.write(self._manifests / str(name), content)
         return name
 
     def withdraw(self, keep: ManifestName | None = None) -> None:
@@ -236,14 +239,12 @@ class Commit:
                 when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
                 branch, _, rest = str(name).partition(".")
                 with suppress(FileNotFoundError):
-                    self._task.files.move(
-                        self._task.folder / FOLDER / str(name), self._task.folder / HISTORY / f"{branch}.{when}.{rest}"
-                    )
+                    self._store.move(self._manifests / str(name), self._history / f"{branch}.{when}.{rest}")
 
     def abort(self) -> None:
         """Remove everything that was staged."""
         for staged, _ in self._staged.values():
-            staged.unlink(missing_ok=True)
+            self._store.discard(staged)
 
 
 def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -294,6 +295,7 @@ def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> 
         commit.abort()
         raise
     finally:
+        commit.inputs.close()
         task.commit = None
 
 
@@ -304,7 +306,7 @@ def hold(task: AnalysisTask) -> Iterator[Lock]:
     Raises:
         BusyError: if another one does, and the task is not to wait.
     """
-    lock = Lock(lock_path(task.folder, task.branch_number))
+    lock = task.store.lock(lock_path(task.folder, task.branch_number))
     with store_errors(task.folder):
         if not lock.acquire():
             if not task.waits_for_others:
@@ -319,7 +321,7 @@ def hold(task: AnalysisTask) -> Iterator[Lock]:
 
 
 @contextmanager
-def store_errors(folder: Path, codes: Container[int] | None = None) -> Iterator[None]:
+def store_errors(folder: PurePath, codes: Container[int] | None = None) -> Iterator[None]:
     """Turn a full disk, an exceeded quota or a missing permission into a :class:`StoreError`.
 
     Args:
@@ -332,8 +334,8 @@ def store_errors(folder: Path, codes: Container[int] | None = None) -> Iterator[
     try:
         yield
     except OSError as error:
-        if codes is not None and error.errno not in codes:
-            raise
+        if isinstance(error, RemoteError) or (codes is not None and error.errno not in codes):
+            raise  # the former say themselves what to do
         advice = _ADVICE.get(error.errno or 0, "set ANALYSIS_STORE to another place")
         reason = (error.strerror or str(error)).lower()
         msg = f"{folder} cannot be written ({reason}): {advice}, then run again; nothing was half-written"

@@ -21,6 +21,7 @@ from analysis.engine.errors import ManifestError
 from analysis.engine.history import manifest_name
 from analysis.engine.leftovers import is_live_part, is_lock, is_part, live_lock
 from analysis.engine.manifest import FOLDER, HISTORY, SCHEMA, Manifest, ManifestName
+from analysis.engine.shards import is_shard
 from analysis.engine.snapshot import Snapshot, State
 from analysis.engine.task import AnalysisTask
 from analysis.engine.walk import File, StoreFolder, is_within, walk_store
@@ -177,11 +178,11 @@ class _Judge:
 
 def _is_dead(file: File) -> bool:
     """Whether a file is left over; of a lock, the folder's locks are known to be dead."""
-    return is_lock(file.path) or (is_part(file.path) and not is_live_part(file.path))
+    return is_lock(file.path) or (is_part(file.path) and not is_live_part(file.path.name, file.stamp[-1] / 1e9))
 
 
 def _outputs(branch: AnalysisTask) -> set[str]:
-    return {Path(os.path.relpath(path, branch.store)).as_posix() for path in branch.output_paths()}
+    return {Path(os.path.relpath(path, branch.store.root)).as_posix() for path in branch.output_paths()}
 
 
 def _owners(folder: StoreFolder) -> list[AnalysisTask]:
@@ -217,7 +218,8 @@ def _makers(folder: StoreFolder) -> tuple[list[tuple[str, tuple[tuple[str, str],
     """Families and parameters that wrote to a folder, in the order of their names, and what could not be read."""
     found, unreadable = set(), []
     for file in folder.files:
-        name = manifest_name(file.path.parent.name, file.path.name)
+        parent = file.path.parent.parent if is_shard(file.path.parent.name) else file.path.parent
+        name = manifest_name(parent.name, file.path.name)
         if name is None:
             continue
         if name.schema > SCHEMA:

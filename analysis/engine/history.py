@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.engine.errors import ManifestError
 from analysis.engine.manifest import FOLDER, HISTORY, Manifest, ManifestName
+from analysis.engine.shards import is_shard
 from analysis.engine.snapshot import Snapshot
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
+    from pathlib import PurePath
+
+    from analysis.engine.storage.base import Store
     from analysis.engine.task import AnalysisTask
 
 REPLACED = "replaced"
@@ -49,7 +53,8 @@ class Entry(NamedTuple):
     @property
     def withdrawn(self) -> str:
         """When it was replaced, to the microsecond; empty if it was not."""
-        folder, name = self.path.rsplit("/", 2)[-2:]
+        parts = self.path.rsplit("/", 3)
+        folder, name = parts[-3] if is_shard(parts[-2]) else parts[-2], parts[-1]
         return name.split(".")[1] if folder == HISTORY else ""
 
     def to_json(self) -> dict[str, Any]:
@@ -89,17 +94,24 @@ def read_history(task: AnalysisTask) -> list[Entry]:
 def _entries(task: AnalysisTask) -> Iterator[Entry]:
     snapshot = Snapshot()
     for folder in (FOLDER, HISTORY):
-        for text in task.files.names(task.folder / folder):
-            name = manifest_name(folder, text)
+        for path in _all_files(task.store, task.folder / folder):
+            name = manifest_name(folder, path.name)
             if name is None or (not task.is_whole_workflow() and name.branch != task.branch_number):
                 continue
             state, doubt = (REPLACED, None) if folder == HISTORY else _state(task, name, snapshot)
-            path = task.folder / folder / text
             try:
-                manifest, problem = Manifest.from_bytes(task.files.read(path), path), doubt
+                manifest, problem = Manifest.from_bytes(task.store.read(path), path), doubt
             except (ManifestError, OSError, RecursionError) as error:
                 manifest, problem = None, str(error)
-            yield Entry(path.relative_to(task.store).as_posix(), name, state, manifest, problem)
+            yield Entry(path.relative_to(task.store.root).as_posix(), name, state, manifest, problem)
+
+
+def _all_files(store: Store, folder: PurePath) -> Iterator[PurePath]:
+    for name in store.names(folder):
+        if is_shard(name):
+            yield from (folder / name / within for within in store.names(folder / name))
+        else:
+            yield folder / name
 
 
 def _state(task: AnalysisTask, name: ManifestName, snapshot: Snapshot) -> tuple[str, str | None]:

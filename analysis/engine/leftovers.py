@@ -7,11 +7,18 @@ import re
 import socket
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, TypeVar
 
 from analysis.engine.lock import Lock
 from analysis.engine.manifest import FOLDER
 from analysis.engine.process import identity, is_running
+from analysis.engine.shards import is_shard, shard_of
+
+if TYPE_CHECKING:
+    from analysis.engine.storage.base import Store
+
+P = TypeVar("P", bound=PurePath)
 
 SILENCE = 86400.0
 """Age [s] at which a file of a process that cannot be looked up, e.g. on another machine, counts as left over."""
@@ -19,24 +26,27 @@ SILENCE = 86400.0
 # a lock, and what a process keeps beside it for the moment in which it takes or breaks it
 _LOCK = re.compile(r"\.(task|\d+)\.lock(\..+)?")
 _PART = re.compile(r"\..+\.part")
+# .NAME.HOST-PID.part beside a local output, .NAME.HOST-PID-RANDOM.part on a server
+_MAKER = re.compile(r"\.(?P<rest>.+)-(?P<pid>\d+)(-[0-9a-z]+)?\.part")
 
 
-def lock_path(folder: Path, branch: int | None) -> Path:
+def lock_path(folder: P, branch: int | None) -> P:
     """Lock of a branch, or of a task without branches.
 
     Args:
         folder: folder of the task.
         branch: branch number.
     """
-    return folder / FOLDER / f".{'task' if branch is None else branch}.lock"
+    return folder / FOLDER / shard_of(branch) / f".{'task' if branch is None else branch}.lock"
 
 
-def is_lock(path: Path) -> bool:
+def is_lock(path: PurePath) -> bool:
     """Whether this is a lock, or a file beside one."""
-    return path.parent.name == FOLDER and _LOCK.fullmatch(path.name) is not None
+    folder = path.parent.parent if is_shard(path.parent.name) else path.parent
+    return folder.name == FOLDER and _LOCK.fullmatch(path.name) is not None
 
 
-def is_part(path: Path) -> bool:
+def is_part(path: PurePath) -> bool:
     """Whether this is an output that was not finished when its process saw it last."""
     return _PART.fullmatch(path.name) is not None
 
@@ -53,30 +63,36 @@ def live_lock(path: Path) -> str | None:
     return (str(holder) if holder else "a process that is not known") if _is_young(path) else None
 
 
-def is_live_part(path: Path) -> bool:
-    """Whether a process may still be writing this."""
-    host = socket.gethostname()
-    name, _, process = path.name.removesuffix(".part").rpartition("-")
-    if name.endswith(f".{host}") and process.isdigit():
-        return int(process) != os.getpid() and is_running(int(process))
-    return _is_young(path)
+def is_live_part(name: str, changed: float) -> bool:
+    """Whether a process may still be writing an output.
+
+    Args:
+        name: of the file.
+        changed: when it was changed [s since 1970].
+    """
+    found = _MAKER.fullmatch(name)
+    if found and found["rest"].endswith(f".{socket.gethostname()}"):
+        return int(found["pid"]) != os.getpid() and is_running(int(found["pid"]))
+    return time.time() - changed < SILENCE
 
 
-_cleaned: set[tuple[int, Path]] = set()
+_cleaned: set[tuple[int, PurePath]] = set()
 
 
-def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+def remove_leftovers(store: Store, folder: PurePath, names: Iterable[str]) -> None:
     """Remove the unfinished outputs of processes that are gone; done once per folder and process.
 
     Args:
-        folder: directory of outputs.
+        store: where the folder is.
+        folder: folder of outputs.
         names: the files in it.
     """
     if (os.getpid(), folder) not in _cleaned:
         _cleaned.add((os.getpid(), folder))
-        for path in (folder / name for name in names if _PART.fullmatch(name)):
-            if not is_live_part(path):
-                path.unlink(missing_ok=True)
+        if any(_PART.fullmatch(name) for name in names):
+            for entry in store.entries(folder):
+                if _PART.fullmatch(entry.name) and not is_live_part(entry.name, entry.mtime):
+                    store.remove(folder / entry.name)
 
 
 def _is_young(path: Path) -> bool:

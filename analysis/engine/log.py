@@ -14,6 +14,8 @@ from luigi.rpc import RPCError
 
 from analysis.engine import session
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage import masking
+from analysis.engine.storage.masking import masked
 from analysis.errors import AnalysisError
 
 _USER_ERRORS = (AnalysisError, ParameterException, RPCError)
@@ -37,7 +39,7 @@ class OneSentence(logging.Filter):
         if isinstance(error, _USER_ERRORS):
             failed = [a for a in record.args or () if isinstance(a, luigi.Task)] if record.args else []
             where = f"{_title(failed[0])}: " if failed else ""
-            record.msg, record.args = f"{where}{type(error).__name__}: {error}", ()
+            record.msg, record.args = masked(f"{where}{type(error).__name__}: {error}"), ()
             record.exc_info, record.exc_text = None, None
         elif (found := _SCHEDULING.match(str(record.msg))) and found["error"] in _names(AnalysisError):
             record.msg, record.args = f"{found['task']}: {found['error']}: {found['sentence']}", ()
@@ -46,6 +48,7 @@ class OneSentence(logging.Filter):
 
 def install() -> None:
     """Attach the filter to luigi's logger, and print the result of the root task when the process ends."""
+    masking.install()
     logger = logging.getLogger("luigi-interface")
     if not any(isinstance(f, OneSentence) for f in logger.filters):
         logger.addFilter(OneSentence())

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from analysis.engine import plan
 from analysis.engine.commit import Commit, hold
 from analysis.engine.errors import ParameterError
-from analysis.engine.manifest import checksum
+from analysis.engine.manifest import OutputRecord, checksum
 from analysis.engine.snapshot import Snapshot, State
+from analysis.engine.storage.base import DamageError, Store
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -51,6 +52,15 @@ def accept(root: AnalysisTask, families: str) -> int:
     return 1 if unreadable else 0
 
 
+def _is_damaged(store: Store, output: OutputRecord) -> bool:
+    address = store.root / output.path
+    try:
+        with store.localized(address, output.size, output.adler32) as path:
+            return checksum(path) != output.adler32
+    except DamageError:
+        return True
+
+
 def _accept(branch: AnalysisTask) -> bool:
     with hold(branch) as lock:
         manifest = Snapshot().manifest(branch)
@@ -78,7 +88,7 @@ def verify_checksums(root: AnalysisTask) -> int:
                 continue
             manifest = snapshot.manifest(branch)
             outputs = manifest.outputs if manifest else ()
-            wrong = [o.path for o in outputs if checksum(branch.store / o.path) != o.adler32]
+            wrong = [o.path for o in outputs if _is_damaged(branch.store, o)]
             if manifest is None:
                 wrong = [f"the manifest {name}"]
             good, bad = good + (not wrong), bad + bool(wrong)

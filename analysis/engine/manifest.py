@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from analysis.engine.errors import ManifestError
 from analysis.engine.recipe import Digest, Recipe, digest_of, hash_text
+from analysis.engine.storage.credentials import CredentialError
+from analysis.engine.storage.masking import masked
 
 SCHEMA = 2
 FOLDER = "manifests"
@@ -99,13 +101,25 @@ class Manifest:
         return self.recipe.task
 
     def to_bytes(self) -> bytes:
-        """The file's content."""
+        """The file's content.
+
+        Raises:
+            CredentialError: if it has a secret.
+        """
         named = {
             "recipe": self.recipe.to_json(),
             "outputs": [output._asdict() for output in self.outputs],
             "adopted": [adoption._asdict() for adoption in self.adopted],
+            "warnings": [masked(text) for text in self.warnings],
         }
-        return (json.dumps({**vars(self), **named}, indent=1, sort_keys=True) + "\n").encode()
+        content = json.dumps({**vars(self), **named}, indent=1, sort_keys=True) + "\n"
+        if masked(content) != content:
+            msg = (
+                f"the recipe of {self.task} has a token, a password or a signed URL, which would be in the manifest: "
+                "take it out of parameters, settings and names of inputs ('analysis credentials' says where tools find one)"
+            )
+            raise CredentialError(msg)
+        return content.encode()
 
     @classmethod
     def from_bytes(cls, content: bytes, where: object) -> Manifest:

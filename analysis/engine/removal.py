@@ -78,11 +78,11 @@ def _remove_from(store: Path, folder: Path, items: Sequence[Garbage]) -> Iterato
 
 
 def _is_record(item: Garbage) -> bool:
-    return item.file.path.parent.name in {FOLDER, HISTORY}
+    return not {FOLDER, HISTORY}.isdisjoint(item.file.relative.split("/"))
 
 
 def _holder(folder: Path) -> str | None:
-    for path in (folder / FOLDER).glob(".*"):
+    for path in (folder / FOLDER).rglob(".*"):
         if is_lock(path) and (holder := live_lock(path)):
             return holder
     return None

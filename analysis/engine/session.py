@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from analysis.engine import plan, policy, progress, slots
 from analysis.engine.backends.jobenv import job_files
 from analysis.engine.backends.settings import batch_settings
 from analysis.engine.errors import ExpensiveRunError
+from analysis.engine.inputs import Inputs
 from analysis.engine.recipes import required_tasks
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage import masking
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -42,6 +45,13 @@ def snapshot_for(task: AnalysisTask) -> Snapshot:
     if _before is not None and all(_before.is_complete(required) for required in required_tasks(task)):
         return _before
     return Snapshot(_before)
+
+
+def inputs() -> Inputs:
+    """Local copies of what is read outside of ``run()``, of files as they are now; they stay until the process ends."""
+    found = Inputs(Snapshot())
+    atexit.register(found.close)
+    return found
 
 
 @contextmanager
@@ -137,4 +147,4 @@ def _tell_error(kind: type[BaseException], error: BaseException, trace: Tracebac
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted: the same command goes on where this one ended", file=sys.stderr)
     else:
-        sys.__excepthook__(kind, error, trace)
+        masking.excepthook(kind, error, trace)

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from pathlib import Path
+from itertools import groupby
+from pathlib import PurePath
 from typing import TYPE_CHECKING, cast
 
+from analysis.engine.concurrent import concurrently
 from analysis.engine.errors import ManifestError, StaleError
 from analysis.engine.manifest import FOLDER, Manifest, ManifestName, check_schema, seal
 from analysis.engine.policy import stale_is_used, stale_policy
 from analysis.engine.recipe import Digest, Recipe, hash_text
 from analysis.engine.recipes import Recipes, combined, distinct_title, needed_outputs, required_tasks
+from analysis.engine.shards import shard_of
 
 if TYPE_CHECKING:
-    from analysis.engine.files import LocalFiles
+    from analysis.engine.storage.base import Store
     from analysis.engine.task import AnalysisTask
 
 logger = logging.getLogger("analysis.engine")
 
-_THREADS = 16
+_MANY = 2
 _warned: set[str] = set()
 """What was said already: one run takes many snapshots."""
 
@@ -52,8 +54,8 @@ class Snapshot:
         self.recipes: Recipes = Recipes(
             self._tolerated, self._recorded_input, earlier.recipes.stages if earlier else None
         )
-        self._sizes: dict[Path, dict[str, int]] = {}
-        self._names: dict[Path, dict[int | None, list[tuple[ManifestName, int]]]] = {}
+        self._sizes: dict[PurePath, dict[str, int]] = {}
+        self._names: dict[PurePath, dict[int | None, list[tuple[ManifestName, int]]]] = {}
         self._states: dict[str, State] = {}
         self._manifests: dict[str, Manifest | None] = {}
 
@@ -61,17 +63,14 @@ class Snapshot:
 
     def prefetch(self, tasks: Iterable[AnalysisTask]) -> None:
         """List the folders of many tasks, and of their manifests, at the same time."""
-        wanted = {path: t.files for t in tasks for path in (t.folder, t.folder / FOLDER) if path not in self._sizes}
-        if len(wanted) > 1:
-            with ThreadPoolExecutor(min(_THREADS, len(wanted))) as pool:
-                self._sizes.update(
-                    zip(wanted, pool.map(lambda item: item[1].sizes(item[0]), wanted.items()), strict=True)
-                )
+        folders = ((t.store, t.folder / name / s) for t in tasks for s in t.shards() for name in ("", FOLDER))
+        wanted = {path: store for store, path in folders if path not in self._sizes}
+        self._sizes.update(zip(wanted, concurrently(lambda item: item[1].sizes(item[0]), wanted.items()), strict=True))
 
-    def sizes(self, folder: Path, files: LocalFiles) -> dict[str, int]:
+    def sizes(self, folder: PurePath, store: Store) -> dict[str, int]:
         """Sizes [bytes] of the files of a directory by name."""
         if folder not in self._sizes:
-            self._sizes[folder] = files.sizes(folder)
+            self._sizes[folder] = store.sizes(folder)
         return self._sizes[folder]
 
     def names(self, task: AnalysisTask) -> list[tuple[ManifestName, int]]:
@@ -80,19 +79,20 @@ class Snapshot:
         Raises:
             ManifestError: if one was written by a newer version of this project.
         """
-        return self._all_names(task).get(task.branch_number, [])
+        return self._shard(task, task.branch_number).get(task.branch_number, [])
 
     def has_names(self, task: AnalysisTask, branch: int | None) -> bool:
         """Whether there is a manifest of a branch of a task, be its outputs whole or not."""
-        return branch in self._all_names(task)
+        return branch in self._shard(task, branch)
 
-    def _all_names(self, task: AnalysisTask) -> dict[int | None, list[tuple[ManifestName, int]]]:
-        folder = task.folder / FOLDER
+    def _shard(self, task: AnalysisTask, branch: int | None) -> dict[int | None, list[tuple[ManifestName, int]]]:
+        """Manifests in the folder that those of a branch are in."""
+        folder = task.folder / FOLDER / shard_of(branch)
         if folder not in self._names:
-            self._names[folder] = self._index(folder, self.sizes(folder, task.files))
+            self._names[folder] = self._index(folder, self.sizes(folder, task.store))
         return self._names[folder]
 
-    def _index(self, folder: Path, sizes: Mapping[str, int]) -> dict[int | None, list[tuple[ManifestName, int]]]:
+    def _index(self, folder: PurePath, sizes: Mapping[str, int]) -> dict[int | None, list[tuple[ManifestName, int]]]:
         found: dict[int | None, list[tuple[ManifestName, int]]] = {}
         foreign = []
         for text, size in sizes.items():
@@ -114,9 +114,9 @@ class Snapshot:
             task: the branch.
             names: its manifests now. If they are those of this snapshot, so are their sizes, which are in their seals.
         """
-        fresh, folder = Snapshot(self), task.folder / FOLDER
+        fresh, folder = Snapshot(self), task.folder / FOLDER / shard_of(task.branch_number)
         if set(names) == {name for name, _ in self.names(task)}:
-            fresh._sizes[folder] = self.sizes(folder, task.files)
+            fresh._sizes[folder] = self.sizes(folder, task.store)
         return fresh
 
     # states
@@ -134,10 +134,10 @@ class Snapshot:
         names = self.names(task)
         outputs: dict[str, int] = {}
         for path in task.output_paths() if names else ():
-            size = self.sizes(path.parent, task.files).get(path.name)
+            size = self.sizes(path.parent, task.store).get(path.name)
             if size is None:
                 return []
-            outputs[path.relative_to(task.store).as_posix()] = size
+            outputs[path.relative_to(task.store.root).as_posix()] = size
         return [name for name, size in names if seal(outputs, size) == name.seal]
 
     def state(self, task: AnalysisTask) -> State:
@@ -156,8 +156,12 @@ class Snapshot:
         """States of all branches by number; of a task without branches with the key ``None``."""
         if not task.is_whole_workflow():
             return {task.branch_number: self.state(task)}
-        names = self._all_names(task)  # a branch without a manifest need not become a task: that takes most of the time
-        return {b: self.state(task.branch_task(b)) if b in names else State.MISSING for b in task.branch_numbers()}
+        found: dict[int | None, State] = {}
+        for shard, numbers in groupby(task.branch_numbers(), key=shard_of):
+            names = self._shard(task, None if not shard else int(shard.partition("-")[0]))
+            for b in numbers:  # one without a manifest need not become a task: that takes most of the time
+                found[b] = self.state(task.branch_task(b)) if b in names else State.MISSING
+        return found
 
     def needs_run(self, task: AnalysisTask) -> bool:
         """Whether something is missing, or stale and not to be used as it is."""
@@ -212,9 +216,18 @@ class Snapshot:
             msg = f"{task.title()} has no manifest in {task.folder / FOLDER}: run it first"
             raise ManifestError(msg)
         if self._manifests.get(task.key) is None:
-            path = task.folder / FOLDER / str(found)
-            self._manifests[task.key] = Manifest.from_bytes(task.files.read(path), path)
+            path = _path(task, found)
+            self._manifests[task.key] = Manifest.from_bytes(task.store.read(path), path)
         return cast("Manifest", self._manifests[task.key])
+
+    def read_manifests(self, branches: Iterable[AnalysisTask]) -> None:
+        """Read the manifests of many branches, at the same time where each of them has to be fetched from a server."""
+        unread = [(task, task.key) for task in branches if task.key not in self._manifests]
+        if len(unread) < _MANY or unread[0][0].store.kind == "local":
+            return
+        found = [(task, key, name) for task, key in unread if (name := self.record(task))]
+        read = concurrently(lambda item: self._read(item[0], item[2]), found)
+        self._manifests.update(zip((key for _, key, _ in found), read, strict=True))
 
     def any_manifest(self, task: AnalysisTask) -> Manifest | None:
         """Manifest of a branch, be its outputs whole or not."""
@@ -222,9 +235,9 @@ class Snapshot:
         return self.manifest(task) or (self._read(task, names[0][0]) if names else None)
 
     def _read(self, task: AnalysisTask, name: ManifestName) -> Manifest | None:
-        path = task.folder / FOLDER / str(name)
+        path = _path(task, name)
         try:
-            return Manifest.from_bytes(task.files.read(path), path)
+            return Manifest.from_bytes(task.store.read(path), path)
         except (ManifestError, FileNotFoundError) as error:
             self._warn(str(error))
             return None
@@ -243,13 +256,14 @@ class Snapshot:
 
     def _content(self, task: AnalysisTask, needed: frozenset[str] | None) -> str:
         digests: dict[str, str] = {}
-        for branch in task.branch_tasks():
+        branches = list(task.branch_tasks())
+        self.read_manifests(branches)
+        for branch in branches:
             manifest = self.manifest(branch)
             if manifest is None:
                 return ""
-            wanted = (
-                None if needed is None else {p.relative_to(task.store).as_posix() for p in branch.output_paths(needed)}
-            )
+            paths = None if needed is None else branch.output_paths(needed)
+            wanted = None if paths is None else {path.relative_to(task.store.root).as_posix() for path in paths}
             digests |= {o.path: f"{o.size} {o.adler32}" for o in manifest.outputs if wanted is None or o.path in wanted}
         # the version is the first folder of the path, and says nothing of the content
         return combined({path.partition("/")[2]: digest for path, digest in digests.items()})
@@ -294,3 +308,7 @@ class Snapshot:
         if sentence not in _warned:
             _warned.add(sentence)
             logger.warning("%s", sentence)
+
+
+def _path(task: AnalysisTask, name: ManifestName) -> PurePath:
+    return task.folder / FOLDER / shard_of(name.branch) / str(name)

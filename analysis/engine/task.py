@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-import law
 import luigi
 
 from analysis.engine import chain, log, progress, scheduler, session
 from analysis.engine.backends.options import BatchTask
 from analysis.engine.commit import Commit, committed
 from analysis.engine.errors import ParameterError
-from analysis.engine.files import LocalFiles
 from analysis.engine.manifest import Manifest
 from analysis.engine.questions import QuestionsTask
+from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot, State
+from analysis.engine.storage.masking import masked
+from analysis.engine.storage.stores import store_for
+from analysis.engine.storage.targets import address_of, make_target
 from analysis.engine.watch import reading_as, watched
 from analysis.settings import unrecorded_reads, untracked
 
-_FILES = LocalFiles()
+if TYPE_CHECKING:
+    from analysis.engine.storage.base import Store
+
 _COMMON: dict[Any, tuple[str, ...]] = {}
 _REQUIRED: dict[Any, Any] = {}
 _PLUMBING = ("requires", "workflow_requires", "output", "create_branch_map", "store_parts", "branch_value")
@@ -126,18 +129,13 @@ class AnalysisTask(QuestionsTask, BatchTask):
     # the place
 
     @property
-    def store(self) -> Path:
-        """Root of the store: ``$ANALYSIS_STORE``.
+    def store(self) -> Store:
+        """Where the outputs live: section ``outputs`` of ``law.cfg`` says it by task family.
 
         Raises:
-            ParameterError: if the variable is not set, or no path that can be used.
+            ParameterError: if ``ANALYSIS_STORE`` is needed, and not set, or no path that can be used.
         """
-        return _store(os.environ.get("ANALYSIS_STORE"))
-
-    @property
-    def files(self) -> LocalFiles:
-        """The file system of the store."""
-        return _FILES
+        return store_for(self.get_task_family())
 
     def store_parts(self) -> tuple[str, ...]:
         """Folders of the store path, from the parameters in :attr:`path_parameters`."""
@@ -160,26 +158,26 @@ class AnalysisTask(QuestionsTask, BatchTask):
         return "/".join(_path_part(part) for part in parts)
 
     @property
-    def folder(self) -> Path:
-        """Folder of this task's outputs, the same for all branches."""
-        return self.store / self.relative_folder
+    def folder(self) -> PurePath:
+        """Address of the folder of this task's outputs, the same for all branches."""
+        return self.store.root / self.relative_folder
 
     @property
     def key(self) -> str:
         """What tells this task, or branch, from all others."""
         return self.relative_folder
 
-    def local_target(self, name: str) -> law.LocalFileTarget:
-        """Output target of that file name in :attr:`folder`."""
-        return law.LocalFileTarget(str(self.folder / name))
+    def target(self, name: str) -> Any:
+        """Output target of that file name in :attr:`folder`, or for a high branch number in a folder of that."""
+        return make_target(self.store, self.folder / shard_of(self.branch_number) / name)
 
-    def output_paths(self, outputs: Collection[str] | None = None) -> list[Path]:
-        """Paths of all outputs, or of those with the given names."""
+    def output_paths(self, outputs: Collection[str] | None = None) -> list[PurePath]:
+        """Addresses of all outputs, or of those with the given names."""
         with reading_as(None):
             found = self.output()
         if outputs is not None:
             found = [found[name] for name in sorted(outputs)]
-        return [Path(target.path) for target in luigi.task.flatten(found)]
+        return [address_of(target) for target in luigi.task.flatten(found)]
 
     # branches
 
@@ -199,6 +197,11 @@ class AnalysisTask(QuestionsTask, BatchTask):
     def branch_numbers(self) -> list[int]:
         """Numbers of the branches of a workflow; none for other tasks."""
         return []
+
+    def shards(self) -> list[str]:
+        """Subfolders that its branches are in, see :func:`~analysis.engine.shards.shard_of`."""
+        numbers = self.branch_numbers() if self.is_whole_workflow() else [self.branch_number]
+        return list(dict.fromkeys(map(shard_of, numbers)))
 
     def branch_tasks(self) -> Iterator[AnalysisTask]:
         """The branches of a workflow, or the task itself."""
@@ -253,8 +256,8 @@ class AnalysisTask(QuestionsTask, BatchTask):
 
     # running
 
-    def staged(self, target: law.LocalFileTarget, **expected: Any) -> Path:
-        """Temporary path to which ``run()`` writes an output.
+    def staged(self, target: Any, **expected: Any) -> Path:
+        """Temporary local path to which ``run()`` writes an output.
 
         Args:
             target: the output.
@@ -267,7 +270,27 @@ class AnalysisTask(QuestionsTask, BatchTask):
         if self.commit is None:
             msg = "staged() can only be called in run()"
             raise RuntimeError(msg)
-        return self.commit.stage(Path(target.path), expected)
+        return self.commit.stage(address_of(target), expected)
+
+    def localized(self, target: Any) -> Path:
+        """Local path at which an output, of this task or of one that it requires, can be read.
+
+        A remote file is copied first, and compared with its manifest. The copy stays until ``run()`` ends; outside of
+        ``run()``, until the process does.
+
+        Args:
+            target: the output.
+
+        Raises:
+            RemoteError: if it cannot be fetched.
+            ManifestError: if no manifest tells what it has to be.
+        """
+        return self.localized_all([target])[0]
+
+    def localized_all(self, targets: Iterable[Any]) -> list[Path]:
+        """The same for many outputs, which are fetched at the same time."""
+        addresses = [address_of(target) for target in targets]
+        return (self.commit.inputs if self.commit else session.inputs()).localized(self, addresses)
 
     def account(self, **numbers: float) -> None:
         """Record numbers in the manifest, e.g. ``events_in``, ``events_out``, ``sum_of_weights``."""
@@ -341,6 +364,10 @@ class AnalysisTask(QuestionsTask, BatchTask):
         if getattr(self, "set_status_message", None):  # luigi lends it to a task while it runs
             self.set_status_message("\n".join([progress.summary(manifest), *self.result_lines()]))
 
+    def on_failure(self, exception: BaseException) -> str:
+        """What the scheduler's page shows of an error."""
+        return masked(str(super().on_failure(exception)))
+
     def check(self) -> None:
         """Called when the command line asks for this task: raise an error for parameters that cannot work."""
 
@@ -356,17 +383,6 @@ class AnalysisTask(QuestionsTask, BatchTask):
 @functools.cache
 def _parameters(cls: Any) -> tuple[tuple[str, luigi.Parameter], ...]:
     return tuple(super(AnalysisTask, cls).get_params())
-
-
-@functools.lru_cache(maxsize=1)
-def _store(variable: str | None) -> Path:
-    if not variable:
-        msg = "ANALYSIS_STORE is not set: source setup.sh first"
-        raise ParameterError(msg)
-    if "$" in variable:  # law would take it for the name of a variable
-        msg = f"ANALYSIS_STORE is {variable!r}: choose a place without $ in its path"
-        raise ParameterError(msg)
-    return Path(variable).absolute()
 
 
 def _hashable(value: Any) -> Any:

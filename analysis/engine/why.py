@@ -9,6 +9,7 @@ from analysis.engine import plan
 from analysis.engine.errors import ManifestError
 from analysis.engine.manifest import FOLDER, Manifest
 from analysis.engine.recipe import changes
+from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot, State
 
 if TYPE_CHECKING:
@@ -60,16 +61,16 @@ def _missing(task: AnalysisTask, snapshot: Snapshot) -> Iterator[str]:
         yield "not there yet"
         return
     for name, _ in names:
-        path = task.folder / FOLDER / str(name)
+        path = task.folder / FOLDER / shard_of(name.branch) / str(name)
         try:
-            manifest = Manifest.from_bytes(task.files.read(path), path)
+            manifest = Manifest.from_bytes(task.store.read(path), path)
         except ManifestError as error:
             yield str(error)
             continue
-        written = {task.store / output.path: output.size for output in manifest.outputs}
+        written = {task.store.root / output.path: output.size for output in manifest.outputs}
         promised = set(task.output_paths())
         for final in sorted({*written, *promised}):
-            size = snapshot.sizes(final.parent, task.files).get(final.name)
+            size = snapshot.sizes(final.parent, task.store).get(final.name)
             if final not in written:
                 yield f"{final.name} was not made yet: it is new"
             elif final not in promised:

@@ -107,11 +107,10 @@ class TemplatesTask(FoldsTask):
             from analysis.stats.published import load_published_histograms
 
             return load_published_histograms(Path(self.histograms))
-        filled = (
-            (dataset, variable, load_histogram(Path(task.output()[variable].path)))
-            for variable in variables
-            for dataset, task in self.histogram_requires().items()
-        )
+        tasks = self.histogram_requires().items()
+        wanted = [(dataset, variable, task.output()[variable]) for variable in variables for dataset, task in tasks]
+        paths = self.localized_all(target for _, _, target in wanted)
+        filled = ((d, v, load_histogram(path)) for (d, v, _), path in zip(wanted, paths, strict=True))
         return templates_from_datasets(self.campaign_inst, filled)
 
 
@@ -124,12 +123,12 @@ class BuildModel(TemplatesTask):
         """The histograms."""
         return self.histogram_requires()
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
         """Workspace in pyhf's JSON; what it is made of; all its templates as a ROOT file."""
         return {
-            "workspace": self.local_target("workspace.json"),
-            "summary": self.local_target("summary.json"),
-            "histograms": self.local_target("histograms.root"),
+            "workspace": self.target("workspace.json"),
+            "summary": self.target("summary.json"),
+            "histograms": self.target("histograms.root"),
         }
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002

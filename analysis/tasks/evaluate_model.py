@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import law
@@ -36,9 +35,9 @@ class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
             "columns": ProduceColumns.req(self, branch=self.branch),
         }
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """A parquet file, aligned by row with the reduced events."""
-        return self.local_target(f"scores_{self.branch}.parquet")
+        return self.target(f"scores_{self.branch}.parquet")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The features in their order, and what the shift replaces."""
@@ -58,11 +57,12 @@ class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
         from analysis.columnar.table import Table
         from analysis.ml.evaluation import best_assignments, load_models
 
-        source = ParquetSource(Path(self.input()["columns"].path), Path(self.input()["events"].path))
+        source = ParquetSource(*self.localized_all(self.input()[kind] for kind in ("columns", "events")))
         events = Table(source).shifted(self.shift_inst)
         inside = np.asarray(events["in_4j2b"])
         models = self.input()["models"]["collection"].targets
-        boosters = load_models([Path(models[fold]["model"].path).read_bytes() for fold in sorted(models)])
+        files = self.localized_all(models[fold]["model"] for fold in sorted(models))
+        boosters = load_models([file.read_bytes() for file in files])
         blocks = [
             block._replace(rows=np.flatnonzero(inside)[block.rows])
             for block in feature_blocks(events.filter(ak.Array(inside)).records(FEATURE_COLUMNS))

@@ -55,11 +55,9 @@ class FiguresTask(AnalysisTask):
         """Names of the figures."""
         raise NotImplementedError
 
-    def output(self) -> dict[str, dict[str, law.LocalFileTarget]]:
+    def output(self) -> dict[str, dict[str, law.FileSystemFileTarget]]:
         """PDF and PNG of each figure, by its name."""
-        return {
-            name: {kind: self.local_target(f"{name}.{kind}") for kind in ("pdf", "png")} for name in self.figure_names()
-        }
+        return {name: {kind: self.target(f"{name}.{kind}") for kind in ("pdf", "png")} for name in self.figure_names()}
 
     def save(self, name: str, figure: Figure) -> None:
         """Write a figure."""
@@ -72,8 +70,8 @@ class FiguresTask(AnalysisTask):
         save_figure(figure, self.staged(targets["pdf"]), self.staged(targets["png"]))
 
     def png(self, name: str) -> Path:
-        """Path of the PNG of a figure."""
-        return Path(self.local_target(f"{name}.png").path)
+        """Local path of the PNG of a figure."""
+        return self.localized(self.target(f"{name}.png"))
 
 
 class VariablesTask(TemplatesTask):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import law
@@ -13,7 +12,7 @@ from analysis.config import REGIONS, VARIABLES, histogram_shifts, kinematic_shif
 from analysis.config.types import Campaign, Variable
 from analysis.settings import settings, untracked
 from analysis.tasks.evaluate_model import EvaluateModel
-from analysis.tasks.index_files import IndexFiles, read_index, reconcile_with_index
+from analysis.tasks.index_files import IndexFiles, read_indexes, reconcile_with_index
 from analysis.tasks.produce_columns import ProduceColumns
 from analysis.tasks.reduce_events import ReducedTask, ReducedWorkflow, account_merged
 from analysis.tasks.train_model import FoldsTask
@@ -52,11 +51,9 @@ class FillHistograms(ReducedWorkflow, FoldsTask):
             required["weights"] = {"nominal": ProduceColumns.req(self, columns=WEIGHTS, branch=branch)}
         return required
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
         """One histogram per variable, by name."""
-        return {
-            v.name: self.local_target(f"{v.name}_{self.branch}.json") for v in histogram_variables(self.campaign_inst)
-        }
+        return {v.name: self.target(f"{v.name}_{self.branch}.json") for v in histogram_variables(self.campaign_inst)}
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:
         """Variables with their regions, shifts, and what normalises the data set."""
@@ -74,7 +71,7 @@ class FillHistograms(ReducedWorkflow, FoldsTask):
         from analysis.columnar.histograms import event_weight, fill
         from analysis.templates import dump_histogram
 
-        index = [read_index(target) for target in self.input()["index"]["collection"].targets.values()]
+        index = read_indexes(self, self.input()["index"]["collection"].targets.values())
         weight = event_weight(self.dataset_inst, self.campaign_inst, sum(file["entries"] for file in index))
         shifts = histogram_shifts(self.dataset_inst)
         tables = {shift.name: self._table(shift.name) for shift in shifts if shift.kind != "weight"}
@@ -97,14 +94,14 @@ class FillHistograms(ReducedWorkflow, FoldsTask):
 
         inputs = self.input()
         kinds = [kind for kind in ("observables", "scores") if kind in inputs]
-        return Table(ParquetSource(*(Path(inputs[kind][shift].path) for kind in kinds)))
+        return Table(ParquetSource(*self.localized_all(inputs[kind][shift] for kind in kinds)))
 
     def _weights(self) -> Table | None:
         from analysis.columnar.sources import ParquetSource
         from analysis.columnar.table import Table
 
         weights = self.input().get("weights")
-        return Table(ParquetSource(Path(weights["nominal"].path))) if weights else None
+        return Table(ParquetSource(self.localized(weights["nominal"]))) if weights else None
 
 
 class MergeHistograms(ReducedTask, FoldsTask):
@@ -121,9 +118,9 @@ class MergeHistograms(ReducedTask, FoldsTask):
         """Each variable is merged from itself."""
         return outputs if isinstance(required, FillHistograms) else None
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
         """One histogram per variable, by name."""
-        return {v.name: self.local_target(f"{v.name}.json") for v in histogram_variables(self.campaign_inst)}
+        return {v.name: self.target(f"{v.name}.json") for v in histogram_variables(self.campaign_inst)}
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:
         """The variables."""
@@ -137,5 +134,6 @@ class MergeHistograms(ReducedTask, FoldsTask):
         reconcile_with_index(self.title(), index, parts)
         filled = self.input()["filled"]["collection"].targets
         for name, target in self.output().items():
-            histograms = [load_histogram(Path(filled[branch][name].path)) for branch in sorted(filled)]
+            paths = self.localized_all(filled[branch][name] for branch in sorted(filled))
+            histograms = [load_histogram(path) for path in paths]
             dump_histogram(sum(histograms[1:], start=histograms[0]), self.staged(target, finite=("*",)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import law
@@ -28,9 +27,9 @@ class FitModel(TemplatesTask):
         required: BuildModel = BuildModel.req(self)
         return required
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """Best-fit values, uncertainties and correlations as JSON."""
-        return self.local_target("fit.json")
+        return self.target("fit.json")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The parameter of interest."""
@@ -40,7 +39,7 @@ class FitModel(TemplatesTask):
         """Fit."""
         from analysis.stats.fit import fit_workspace
 
-        workspace = json.loads(Path(self.input()["workspace"].path).read_text())
+        workspace = json.loads(self.localized(self.input()["workspace"]).read_text())
         result = fit_workspace(workspace, MODEL.parameter_of_interest)
         self.staged(self.output()).write_text(json.dumps(result.to_json(), indent=1) + "\n")
 
@@ -48,7 +47,7 @@ class FitModel(TemplatesTask):
         """The fit's result; the task has to be complete."""
         from analysis.stats.fit import FitResult
 
-        return FitResult.from_json(json.loads(Path(self.output().path).read_text()))
+        return FitResult.from_json(json.loads(self.localized(self.output()).read_text()))
 
     def observation_kind(self) -> ObservationKind:
         """What was fitted: collision data, pseudo-data or Asimov data."""
@@ -59,7 +58,7 @@ class FitModel(TemplatesTask):
         return list(self._summary()["dropped"])
 
     def _summary(self) -> dict[str, Any]:
-        return dict(json.loads(Path(self.input()["summary"].path).read_text()))
+        return dict(json.loads(self.localized(self.input()["summary"]).read_text()))
 
     def result_lines(self) -> Iterator[str]:
         """The measured value."""

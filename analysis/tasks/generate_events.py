@@ -31,9 +31,9 @@ class GenerateEvents(DatasetWorkflow):
         entries = [file.entries or 0 for file in self.dataset_inst.files]
         return dict(enumerate(zip(entries, accumulate(entries, initial=0), strict=False)))
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """A ROOT file."""
-        return self.local_target(f"{self.dataset}_{self.branch}.root")
+        return self.target(f"{self.dataset}_{self.branch}.root")
 
     def run(self) -> None:
         """Generate and write the events of one file."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ from analysis.columnar.errors import InputFileError
 from analysis.columnar.identity import file_identity
 from analysis.config.types import InputFile
 from analysis.engine.accounting import Span, reconcile_spans, reconcile_sums
+from analysis.engine.storage.base import RemoteError
 from analysis.settings import settings, untracked
 from analysis.tasks.base import DatasetWorkflow
 from analysis.tasks.generate_events import GenerateEvents
 
 if TYPE_CHECKING:
+    from analysis.columnar.sources import Opener
     from analysis.engine.manifest import Manifest
+    from analysis.engine.task import AnalysisTask
 
 
 class IndexFiles(DatasetWorkflow):
@@ -39,9 +43,9 @@ class IndexFiles(DatasetWorkflow):
         """The file, if the campaign generates it."""
         return {"files": GenerateEvents.req(self, branch=self.branch)} if self.campaign_inst.generated else {}
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """A JSON file."""
-        return self.local_target(f"index_{self.branch}.json")
+        return self.target(f"index_{self.branch}.json")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Whether the files are generated."""
@@ -63,12 +67,13 @@ class IndexFiles(DatasetWorkflow):
         from analysis.columnar.sources import summarize_file
 
         path, declared = input_path(self, self.branch), self.branch_data.entries
-        summary = summarize_file(path)
+        with opened_input(path) as opener:
+            summary = summarize_file(path, opener)
         if declared is not None and declared != summary.entries:
             msg = f"{path} has {summary.entries} events, but the campaign says {declared}: correct one of them"
             raise InputFileError(msg)
         # the path of a generated file would tie the index to the place of the store
-        content = {"path": self.branch_data.path or Path(path).name, **summary._asdict()}
+        content = {"path": self.branch_data.path or file_name(self, self.branch), **summary._asdict()}
         if not self.campaign_inst.generated:
             content["identity"] = file_identity(path)  # what is made of the file is made of this content
         self.staged(self.output()).write_text(json.dumps(content, indent=1) + "\n")
@@ -100,13 +105,45 @@ def input_path(task: DatasetWorkflow, file: int) -> str:
         file: number of the file.
     """
     if task.campaign_inst.generated:
-        return str(GenerateEvents.req_different_branching(task, branch=file).output().path)
+        return str(task.localized(GenerateEvents.req_different_branching(task, branch=file).output()))
     return task.dataset_inst.files[file].path
+
+
+@contextmanager
+def opened_input(path: str) -> Iterator[Opener | None]:
+    """How an input file is opened; it is opened once, and can be read until the end of the block.
+
+    Args:
+        path: path or URL.
+
+    Yields:
+        What opens it; ``None`` for a file on this machine.
+
+    Raises:
+        RemoteError: if a server does not give it.
+    """
+    from analysis.engine.storage.reading import opening
+
+    try:
+        with opening(path) as opener:
+            yield opener
+    except InputFileError as error:
+        if isinstance(error.__cause__, RemoteError):  # says more, and whether it is worth another try
+            raise error.__cause__ from None
+        raise
 
 
 def file_label(task: DatasetWorkflow, file: int) -> str:
     """Name of an input file, for people; different for each file of a data set."""
-    return f"{Path(input_path(task, file)).name} (file {file})"
+    return f"{file_name(task, file)} (file {file})"
+
+
+@untracked
+def file_name(task: DatasetWorkflow, file: int) -> str:
+    """Last part of the path of an input file."""
+    if task.campaign_inst.generated:
+        return str(GenerateEvents.req_different_branching(task, branch=file).output_paths()[0].name)
+    return Path(task.dataset_inst.files[file].path).name
 
 
 def reconcile_with_index(where: str, index: Sequence[Manifest], parts: Sequence[Manifest]) -> None:
@@ -127,6 +164,16 @@ def reconcile_with_index(where: str, index: Sequence[Manifest], parts: Sequence[
     reconcile_sums(where, sums, total, "sum of weights")
 
 
-def read_index(target: law.LocalFileTarget) -> dict[str, Any]:
-    """Content of one output of :class:`IndexFiles`."""
-    return dict(json.loads(Path(target.path).read_text()))
+def read_index(task: AnalysisTask, target: law.FileSystemFileTarget) -> dict[str, Any]:
+    """Content of one output of :class:`IndexFiles`.
+
+    Args:
+        task: that requires it.
+        target: the output.
+    """
+    return read_indexes(task, [target])[0]
+
+
+def read_indexes(task: AnalysisTask, targets: Iterable[law.FileSystemFileTarget]) -> list[dict[str, Any]]:
+    """The same for several of them."""
+    return [dict(json.loads(path.read_text())) for path in task.localized_all(targets)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import law
@@ -71,7 +70,7 @@ class PlotCutflow(CampaignTask, FiguresTask):
 
     def output(self) -> dict[str, Any]:
         """The figure, and the numbers as JSON."""
-        return {**super().output(), "json": self.local_target("cutflow.json")}
+        return {**super().output(), "json": self.target("cutflow.json")}
 
     def run(self) -> None:
         """Add up and draw."""
@@ -87,12 +86,12 @@ class PlotCutflow(CampaignTask, FiguresTask):
 
     def _add(self, collection: law.TargetCollection) -> Cutflow:
         branches = collection.targets
-        files = [Path(branches[b]["cutflow"].path) for b in sorted(branches)]
+        files = self.localized_all(branches[b]["cutflow"] for b in sorted(branches))
         return add_cutflows(Cutflow.from_json(json.loads(file.read_text())) for file in files)
 
     def cutflows(self) -> list[Cutflow]:
         """The cutflows; the task has to be complete."""
-        content = json.loads(Path(self.output()["json"].path).read_text())
+        content = json.loads(self.localized(self.output()["json"]).read_text())
         return [Cutflow.from_json(entry) for entry in content]
 
     def result_lines(self) -> Iterator[str]:

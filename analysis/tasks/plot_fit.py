@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from analysis.config import MODEL, VARIABLES, processes_of
@@ -32,7 +31,7 @@ class PredictionTask(TemplatesTask):
         """Prediction before and after the fit."""
         from analysis.stats.prediction import predict
 
-        workspace = json.loads(Path(self.input()["model"]["workspace"].path).read_text())
+        workspace = json.loads(self.localized(self.input()["model"]["workspace"]).read_text())
         return {PREFIT: predict(workspace, MODEL), POSTFIT: predict(workspace, MODEL, self.requires()["fit"].result())}
 
     def observation_label(self) -> str:

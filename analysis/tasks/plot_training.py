@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from analysis.columnar.column import modules_behind
@@ -59,13 +58,11 @@ class PlotTraining(FoldsTask, FiguresTask):
         )
 
         outputs = self.input()["models"]["collection"].targets
-        curves = [
-            TrainingCurve.from_json(json.loads(Path(outputs[fold]["curve"].path).read_text()))
-            for fold in sorted(outputs)
-        ]
+        files = self.localized_all(outputs[fold]["curve"] for fold in sorted(outputs))
+        curves = [TrainingCurve.from_json(json.loads(file.read_text())) for file in files]
         self.save("learning_curve", plot_training(curves, self.campaign_inst))
 
-        booster = load_models([Path(outputs[0]["model"].path).read_bytes()])[0]
+        booster = load_models([self.localized(outputs[0]["model"]).read_bytes()])[0]
         split = split_scores(TrainModel.req(self, branch=0).training_sample(), booster, 0, self.folds)
         right, wrong = ScoreHistograms(*split[:2]), ScoreHistograms(*split[2:])
         self.save("score", plot_score(right, wrong, self.campaign_inst))
@@ -84,8 +81,10 @@ class PlotTraining(FoldsTask, FiguresTask):
         parton, best, trijet = [], [], []
         for kinds in (value for name, value in self.input().items() if name != "models"):
             files = {kind: collection["collection"].targets for kind, collection in kinds.items()}
-            for branch in sorted(files["events"]):
-                table = Table(ParquetSource(*(Path(files[kind][branch].path) for kind in files)))
+            branches = sorted(files["events"])
+            paths = (self.localized_all(targets[branch] for branch in branches) for targets in files.values())
+            for sources in zip(*paths, strict=True):
+                table = Table(ParquetSource(*sources))
                 parton.append(table["SelectedJet.parton"])
                 best.append(np.stack([np.asarray(table[f"best_{role}"]) for role in ("w1", "w2", "b_had")], axis=1))
                 trijet.append(np.asarray(table["trijet_jets"]))

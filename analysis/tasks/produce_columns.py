@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import law
@@ -52,9 +51,9 @@ class ProduceColumns(ReducedShiftWorkflow):
         """The reduced file."""
         return {"events": ReduceEvents.req(self, branch=self.branch)}
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """A parquet file."""
-        return self.local_target(f"columns_{self.branch}.parquet")
+        return self.target(f"columns_{self.branch}.parquet")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The columns, and what the shift replaces."""
@@ -70,7 +69,7 @@ class ProduceColumns(ReducedShiftWorkflow):
         from analysis.columnar.sources import ParquetSource, write_parquet
         from analysis.columnar.table import Table
 
-        events = Table(ParquetSource(Path(self.input()["events"].path)))
+        events = Table(ParquetSource(self.localized(self.input()["events"])))
         columns = produced_columns(self.columns, self.dataset_inst)
         staged = self.staged(self.output(), entries=len(events), columns=columns)
         write_parquet(events.shifted(self.shift_inst).records(columns), staged)

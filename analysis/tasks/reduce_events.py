@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import law
@@ -14,7 +15,7 @@ from analysis.columnar.column import modules_behind
 from analysis.columnar.producers import reduced_columns
 from analysis.engine.accounting import Span, merge_spans, reconcile_counts
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, input_files, input_path, read_index
+from analysis.tasks.index_files import IndexFiles, input_files, input_path, opened_input, read_index
 from analysis.tasks.select_events import Chunk, SelectEvents, chunk_steps
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class ReduceEvents(ReducedWorkflow):
             "index": [IndexFiles.req_different_branching(self, branch=chunks[n].file) for n in numbers],
         }
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """A parquet file."""
-        return self.local_target(f"events_{self.branch}.parquet")
+        return self.target(f"events_{self.branch}.parquet")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The columns that are kept."""
@@ -93,14 +94,14 @@ class ReduceEvents(ReducedWorkflow):
             part
             for number, selection, index in inputs
             for part in self._reduce_chunk(
-                chunks[number], selection["selection"].path, read_index(index)["entries"], columns
+                chunks[number], self.localized(selection["selection"]), read_index(self, index)["entries"], columns
             )
         ]
         events = ak.concatenate(parts)
         write_parquet(events, self.staged(self.output(), entries=len(events)))
         account_merged(self, self.manifests_of(self.requires()["selection"]), len(events))
 
-    def _reduce_chunk(self, chunk: Chunk, selection: str, entries: int, columns: list[str]) -> list[Any]:
+    def _reduce_chunk(self, chunk: Chunk, selection: Path, entries: int, columns: list[str]) -> list[Any]:
         import awkward as ak
 
         from analysis.columnar.select import reduce
@@ -109,10 +110,12 @@ class ReduceEvents(ReducedWorkflow):
 
         selected = ak.from_parquet(selection)
         parts = []
-        for offset, (start, stop) in chunk_steps(chunk, entries, self.events_per_chunk):
-            inside = selected[(selected.entry >= offset) & (selected.entry < offset + stop - start)]
-            inside["entry"] = inside["entry"] - offset
-            parts.append(reduce(Table(NanoAODSource(input_path(self, chunk.file), start, stop)), inside, columns))
+        path = input_path(self, chunk.file)
+        with opened_input(path) as opener:
+            for offset, (start, stop) in chunk_steps(chunk, entries, self.events_per_chunk):
+                inside = selected[(selected.entry >= offset) & (selected.entry < offset + stop - start)]
+                inside["entry"] = inside["entry"] - offset
+                parts.append(reduce(Table(NanoAODSource(path, start, stop, opener)), inside, columns))
         return parts
 
 

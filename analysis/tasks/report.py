@@ -76,9 +76,9 @@ class Report(TemplatesTask):
         present = {d.process for d in self.campaign_inst.datasets.values()}
         return [name for name in SHIFTED_PROCESSES if self.histograms or name in present]
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> law.FileSystemFileTarget:
         """An HTML page."""
-        return self.local_target("report.html")
+        return self.target("report.html")
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """What is shown of the measurement, and its names."""
@@ -101,7 +101,7 @@ class Report(TemplatesTask):
     def result_lines(self) -> Iterator[str]:
         """The measured value and where the page is."""
         yield from self.requires()["fit"].result_lines()
-        yield f"report: {self.output().path}"
+        yield f"report: {self.output_paths()[0]}"
 
     def content(self) -> ReportContent:
         """What the page shows."""

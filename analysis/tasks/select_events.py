@@ -13,7 +13,7 @@ from analysis.config import REGIONS, SELECTION, kinematic_shifts
 from analysis.engine.accounting import Span
 from analysis.settings import settings
 from analysis.tasks.base import ChunkedTask, DatasetWorkflow
-from analysis.tasks.index_files import IndexFiles, file_label, input_files, input_path, read_index
+from analysis.tasks.index_files import IndexFiles, file_label, input_files, input_path, opened_input, read_index
 
 
 class Chunk(NamedTuple):
@@ -50,11 +50,11 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
         file = self.branch_data.file
         return {**input_files(self, [file]), "index": IndexFiles.req_different_branching(self, branch=file)}
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
         """Selected events as parquet, cutflow as JSON."""
         return {
-            "selection": self.local_target(f"selection_{self.branch}.parquet"),
-            "cutflow": self.local_target(f"cutflow_{self.branch}.json"),
+            "selection": self.target(f"selection_{self.branch}.parquet"),
+            "cutflow": self.target(f"cutflow_{self.branch}.json"),
         }
 
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, Any]:  # noqa: ARG002
@@ -82,14 +82,15 @@ class SelectEvents(ChunkedTask, DatasetWorkflow):
         from analysis.columnar.sources import NanoAODSource, write_parquet
         from analysis.columnar.table import Table
 
-        path, entries = input_path(self, self.branch_data.file), read_index(self.input()["index"])["entries"]
+        path, entries = input_path(self, self.branch_data.file), read_index(self, self.input()["index"])["entries"]
         shifts = kinematic_shifts(self.dataset_inst)
         parts, cutflows = [], []
-        for offset, step in chunk_steps(self.branch_data, entries, self.events_per_chunk):
-            part, cutflow = select(Table(NanoAODSource(path, *step)), self.dataset_inst, shifts)
-            part["entry"] = part["entry"] + offset
-            parts.append(part)
-            cutflows.append(cutflow)
+        with opened_input(path) as opener:
+            for offset, step in chunk_steps(self.branch_data, entries, self.events_per_chunk):
+                part, cutflow = select(Table(NanoAODSource(path, *step, opener=opener)), self.dataset_inst, shifts)
+                part["entry"] = part["entry"] + offset
+                parts.append(part)
+                cutflows.append(cutflow)
         selected, cutflow = ak.concatenate(parts), add_cutflows(cutflows)
         write_parquet(selected, self.staged(self.output()["selection"], entries=len(selected)))
         self.staged(self.output()["cutflow"]).write_text(json.dumps(cutflow.to_json(), indent=1) + "\n")

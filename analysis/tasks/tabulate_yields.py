@@ -26,10 +26,10 @@ class TabulateYields(PredictionTask):
         """The fit, the model that was fitted, and the histograms."""
         return {**super().requires(), "histograms": self.histogram_requires()}
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
         """One file per table and format."""
         return {
-            f"{table}.{kind}": self.local_target(f"{table}.{kind}")
+            f"{table}.{kind}": self.target(f"{table}.{kind}")
             for table in ("yields", "fitted_yields")
             for kind in FORMATS
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import law
@@ -81,11 +80,11 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
         """The same for each fold."""
         return self.workflow_requires()
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
         """Model in xgboost's JSON, and its learning curve."""
         return {
-            "model": self.local_target(f"model_{self.branch}.json"),
-            "curve": self.local_target(f"curve_{self.branch}.json"),
+            "model": self.target(f"model_{self.branch}.json"),
+            "curve": self.target(f"curve_{self.branch}.json"),
         }
 
     def run(self) -> None:
@@ -112,8 +111,10 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
         identity, features, target = [], [], []
         for required in self.requires().values():
             events, columns = (required[kind].output()["collection"].targets for kind in ("events", "columns"))
-            for branch in sorted(events):
-                table = Table(ParquetSource(Path(events[branch].path), Path(columns[branch].path)))
+            branches = sorted(events)
+            paths = (self.localized_all(targets[branch] for branch in branches) for targets in (events, columns))
+            for pair in zip(*paths, strict=True):
+                table = Table(ParquetSource(*pair))
                 used = np.asarray(table["training_target"]) >= 0
                 identity.append(np.stack([np.asarray(table[name])[used] for name in IDENTITY], axis=1))
                 features.append(_dense(table["training_features"][used]))

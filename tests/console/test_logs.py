@@ -15,7 +15,7 @@ from analysis.engine.backends.failures import Failure
 from analysis.engine.backends.joblogs import Attempt, job_token, timestamp
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.records import FAILED, JobPlan, Result
-from analysis.engine.files import LocalFiles
+from analysis.engine.storage.local import LocalStore
 from tests.engine.toys import Toy
 
 START = 1.6e9  # 2020-09-13 12:26:40 UTC
@@ -33,16 +33,16 @@ def attempt(branch: int, seconds: float, result: str = "ok") -> Attempt:
 def folder(store: Path) -> Path:
     """Folder of a workflow with logs of two branches."""
     path = store / "v1" / "Toy"
-    joblogs.write(LocalFiles(), path, attempt(0, 5), "Größe \N{ROCKET}".encode(), None)
-    joblogs.write(LocalFiles(), path, attempt(1, 0, "memory"), b"first\n", FAILURE)
-    joblogs.write(LocalFiles(), path, attempt(1, 60), b"second\n", None)
+    joblogs.write(LocalStore(Path("/")), path, attempt(0, 5), "Größe \N{ROCKET}".encode(), None)
+    joblogs.write(LocalStore(Path("/")), path, attempt(1, 0, "memory"), b"first\n", FAILURE)
+    joblogs.write(LocalStore(Path("/")), path, attempt(1, 60), b"second\n", None)
     return path
 
 
 @pytest.fixture
 def failed(folder: Path) -> Path:
     """The same with a branch that failed in the end."""
-    joblogs.write(LocalFiles(), folder, attempt(2, 3, "memory"), b"third\n", FAILURE)
+    joblogs.write(LocalStore(Path("/")), folder, attempt(2, 3, "memory"), b"third\n", FAILURE)
     return folder
 
 
@@ -200,7 +200,7 @@ def test_look_leaves_no_ledger(store: Path, jobs_folder: Path) -> None:
 def test_reader_that_has_seen_enough(store: Path) -> None:
     """Such as head: no traceback."""
     text = "".join(f"line {number}\n" for number in range(200_000)).encode()
-    joblogs.write(LocalFiles(), store / "v1" / "Toy", attempt(0, 0), text, None)
+    joblogs.write(LocalStore(Path("/")), store / "v1" / "Toy", attempt(0, 0), text, None)
     code = "import sys, tests.engine.toys; from analysis.console import main; sys.exit(main(sys.argv[1:]))"
     with subprocess.Popen(
         [sys.executable, "-c", code, "logs", "Toy", "--branch", "0"],

@@ -7,13 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import law
 import luigi
 
-from analysis.engine.files import LocalFiles
+from analysis.engine.storage.local import LocalStore
 from analysis.engine.workflow import AnalysisWorkflow
 
 _AUDITED = {"os.listdir": "list", "os.scandir": "list", "os.rename": "write", "os.link": "write", "os.mkdir": "write"}
@@ -25,30 +25,30 @@ seen: list[tuple[str, str]] = []
 """What Python did in the store, by whichever way: kind and path."""
 
 
-class CountingFiles(LocalFiles):
+class CountingFiles(LocalStore):
     """Counts calls; a listing is one call, whatever the system calls behind it."""
 
-    def sizes(self, folder: Path) -> dict[str, int]:
+    def sizes(self, folder: PurePath) -> dict[str, int]:
         asked.append(("list", str(folder)))
         return super().sizes(folder)
 
-    def names(self, folder: Path) -> list[str]:
+    def names(self, folder: PurePath) -> list[str]:
         asked.append(("list", str(folder)))
         return super().names(folder)
 
-    def read(self, path: Path) -> bytes:
+    def read(self, path: PurePath) -> bytes:
         asked.append(("open", str(path)))
         return super().read(path)
 
-    def write(self, path: Path, content: bytes) -> None:
+    def write(self, path: PurePath, content: bytes) -> None:
         asked.append(("write", str(path)))
         super().write(path, content)
 
-    def move(self, source: Path, destination: Path) -> None:
+    def move(self, source: PurePath, destination: PurePath) -> None:
         asked.append(("write", str(destination)))
         super().move(source, destination)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: PurePath) -> None:
         asked.append(("write", str(path)))
         super().remove(path)
 
@@ -60,14 +60,14 @@ class ManyBranches(AnalysisWorkflow):
     path_parameters = AnalysisWorkflow.path_parameters | {"n"}
 
     @property
-    def files(self) -> LocalFiles:
-        return CountingFiles()
+    def store(self) -> LocalStore:
+        return CountingFiles(Path(os.environ["ANALYSIS_STORE"]).absolute())
 
     def create_branch_map(self) -> dict[int, int]:
         return {i: i for i in range(self.n)}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"number_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"number_{self.branch}.txt")
 
 
 class Numbers(ManyBranches):

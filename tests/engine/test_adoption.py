@@ -46,7 +46,7 @@ def test_same_inputs_are_adopted_and_other_ones_run(world: World, store: Path) -
         assert adopted.adopted[0].who.endswith(f"@{socket.gethostname()}")
         assert (adopted.outputs, adopted.resources, adopted.provenance) == (old.outputs, old.resources, old.provenance)
         assert [
-            Manifest.read(path) for path in (task.folder / "history").glob(f"{task.branch_number or 'task'}.*")
+            Manifest.read(path) for path in (Path(task.folder) / "history").glob(f"{task.branch_number or 'task'}.*")
         ] == [old]
     assert {path: content for path, content in contents(store).items() if path.endswith(".txt")} == outputs
     change_read(world, "CONTENT")  # same size, other bytes
@@ -77,7 +77,7 @@ def test_own_change_is_never_adopted(world: World) -> None:
 def test_damaged_output_is_not_adopted(world: World) -> None:
     make(Sum())
     change_read(world, "content")
-    (Count().folder / "count_1.txt").write_text("x")
+    (Path(Count().folder) / "count_1.txt").write_text("x")
     assert make(Count())[-1] == "Count branch 1"
 
 
@@ -109,7 +109,7 @@ def test_killed_between_the_two_steps_of_an_adoption(world: World, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(Commit, "withdraw", lambda _self, _keep=None: None)  # killed before it
         make(Sum())
-    assert len(list((Sum().folder / "manifests").iterdir())) == 2
+    assert len(list((Path(Sum().folder) / "manifests").iterdir())) == 2
     assert chain_states() == "ccc ccc c"
     assert make(Sum()) == []
 

@@ -7,6 +7,7 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +61,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_only_what_is_not_current_runs(world: World) -> None:
     run_branches(Read())
     assert world.ran == ["Read branch 0", "Read branch 1", "Read branch 2"]
-    (Read().folder / "read_1.txt").unlink()
+    (Path(Read().folder) / "read_1.txt").unlink()
     world.identities[2] = "another uuid"
     run_branches(Read())
     assert world.ran[3:] == ["Read branch 1", "Read branch 2"]
@@ -140,7 +141,7 @@ def test_two_workers_run_two_branches_at_the_same_time(world: World) -> None:
     meet(world, lambda _task: None)
     run_branches(Read())
     assert states(Read()) == "c" * 7
-    assert len(list((Read().folder / "manifests").glob("*.json"))) == 7
+    assert len(list((Path(Read().folder) / "manifests").glob("*.json"))) == 7
 
 
 @pytest.mark.usefixtures("two_workers")
@@ -182,8 +183,8 @@ def test_helper_that_is_killed_loses_the_branch_it_was_at(world: World, victims:
     world.hooks.clear()
     slots.configure(1)
     assert make(Read()) == [f"Read branch {victim}" for victim in sorted(victims)]
-    assert {(Read().folder / f"read_{b}.txt").read_text() for b in range(6)} == {"content x"}
-    assert list(Read().folder.glob(".*")) == []
+    assert {(Path(Read().folder) / f"read_{b}.txt").read_text() for b in range(6)} == {"content x"}
+    assert list(Path(Read().folder).glob(".*")) == []
 
 
 @pytest.mark.usefixtures("two_workers")
@@ -230,8 +231,8 @@ def test_branch_that_another_process_finishes_is_left_to_it(world: World) -> Non
     assert process.exitcode == 0
     assert world.ran == ["Read branch 0", "Read branch 2"]
     assert states(Read()) == "ccc"
-    assert len(list((Read().folder / "manifests").glob("1.*"))) == 1
-    assert not (Read().folder / "history").exists()
+    assert len(list((Path(Read().folder) / "manifests").glob("1.*"))) == 1
+    assert not (Path(Read().folder) / "history").exists()
 
 
 def test_branch_that_another_process_gives_up_is_run_last(world: World) -> None:

@@ -40,8 +40,8 @@ class Write(AnalysisTask):
     def configuration(self, outputs: frozenset[str] | None = None) -> dict[str, int]:  # noqa: ARG002
         return {"setting": type(self).setting}
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
-        return {"a": self.local_target("a.txt"), "b": self.local_target("b.txt")}
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
+        return {"a": self.target("a.txt"), "b": self.target("b.txt")}
 
     def run(self) -> None:
         type(self).action(self)
@@ -121,7 +121,7 @@ def test_empty_output_fails(store: Path) -> None:
 
 def test_output_that_was_not_promised_fails(store: Path) -> None:
     with pytest.raises(OutputError, match="does not name"):
-        run(lambda task: task.staged(task.local_target("c.txt")).write_text("x"))
+        run(lambda task: task.staged(task.target("c.txt")).write_text("x"))
     assert files(store) == set()
 
 
@@ -305,8 +305,8 @@ def test_setting_that_is_not_declared_stops_the_task_and_nothing_is_kept(store: 
 @pytest.mark.usefixtures("world")
 def test_plumbing_may_read_any_setting() -> None:
     class Look(Turn):
-        def output(self) -> law.LocalFileTarget:
-            return self.local_target(f"turned_{KNOB.other}.txt")
+        def output(self) -> law.FileSystemFileTarget:
+            return self.target(f"turned_{KNOB.other}.txt")
 
     Look().run()
     assert states(Look()) == "c"
@@ -320,8 +320,8 @@ class Reads(AnalysisTask):
     def requires(self) -> list[Write]:
         return [Write.req(self)] if self.requires_it else []
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("copy.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("copy.txt")
 
     def run(self) -> None:
         self.staged(self.output()).write_text(Path(Write.req(self).output()["a"].path).read_text())

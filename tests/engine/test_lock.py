@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.engine import heart
 from analysis.engine import lock as module
 from analysis.engine.lock import SILENCE, Lock
 from tests.engine.lock_holders import COUNT, HOLD, PROCESSES, Process, age_by, forge, go_on, line, names, start
@@ -186,8 +187,8 @@ def test_lock_of_a_child_bears_its_own_name(path: Path, started: list[Process]) 
 
 
 def test_heart_touches_what_is_held(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT", 0.001)
-    monkeypatch.setattr(module, "_heart", module._Heart())
+    monkeypatch.setattr(heart, "HEARTBEAT", 0.001)
+    monkeypatch.setattr(module, "_heart", heart.Heart())
     touched = threading.Event()
     beat = Lock.beat
 

@@ -43,7 +43,7 @@ def test_accepted_outputs_are_current_and_say_by_whom(
     assert adoption.who == f"{getpass.getuser()}@{socket.gethostname()}"
     assert manifest.recipe == Recipes().recipe(Count(branch=1))
     assert (manifest.outputs, manifest.provenance) == (first.outputs, first.provenance)
-    assert [Manifest.read(path) for path in (Count().folder / "history").glob("1.*")] == [first]
+    assert [Manifest.read(path) for path in (Path(Count().folder) / "history").glob("1.*")] == [first]
 
 
 def test_accepting_again_adds_to_the_record(world: World) -> None:
@@ -82,7 +82,7 @@ def test_what_is_current_or_missing_is_left_alone(
     assert capsys.readouterr().out == "0 accepted as current\n"
     assert not store.exists()
     make(Sum())
-    (Read().folder / "read_1.txt").unlink()
+    (Path(Read().folder) / "read_1.txt").unlink()
     before = contents(store)
     assert accept(Sum(), "all") == 0
     assert contents(store) == before
@@ -151,7 +151,7 @@ def test_damage_that_the_size_does_not_show_is_found_and_mended(
 ) -> None:
     make(Sum())
     before = outputs(store)
-    for path in (Read().folder / "read_2.txt", Sum().folder / "sum.txt"):
+    for path in (Path(Read().folder) / "read_2.txt", Path(Sum().folder) / "sum.txt"):
         path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert chain_states() == "ccc ccc c"
     capsys.readouterr()
@@ -162,7 +162,7 @@ def test_damage_that_the_size_does_not_show_is_found_and_mended(
         "5 whole, 2 damaged",
     ]
     assert chain_states() == "ccm ccc m"
-    assert len(list((Sum().folder / "history").iterdir())) == 1
+    assert len(list((Path(Sum().folder) / "history").iterdir())) == 1
     make(Read())
     assert make(Sum()) == ["Sum"]
     assert outputs(store) == before
@@ -172,7 +172,7 @@ def test_damage_that_the_size_does_not_show_is_found_and_mended(
 def test_stale_outputs_are_verified_too(world: World) -> None:
     make(Split())
     world.settings["Split"] = {"a": 1}
-    path = Split().folder / "b.txt"
+    path = Path(Split().folder) / "b.txt"
     path.write_bytes(b"!" + path.read_bytes()[1:])
     assert verify_checksums(Use()) == 1
     assert verify_checksums(Use()) == 0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from analysis.engine.errors import ManifestError, RecipeCycleError
-from analysis.engine.files import LocalFiles
 from analysis.engine.plan import PlanRow, in_order_of_data, make_plan, plan_json, plan_table, show_size, show_time, walk
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage.local import LocalStore
 from analysis.engine.task import AnalysisTask
 from tests.engine.toy_chain import (
     Circle,
@@ -56,8 +56,8 @@ def test_all_done_is_no_row() -> None:
 def test_causes_and_consequences_are_counted_apart(world: World) -> None:
     make(Sum())
     world.identities[1] = "another uuid"
-    (Read().folder / "read_2.txt").unlink()
-    (Count().folder / "count_2.txt").unlink()
+    (Path(Read().folder) / "read_2.txt").unlink()
+    (Path(Count().folder) / "count_2.txt").unlink()
     rows = plan(Sum())
     assert {title: numbers(row) for title, row in rows.items()} == {
         "Read": (3, 1, 1, 0),
@@ -87,7 +87,7 @@ def test_reason_without_a_readable_manifest(world: World) -> None:
 
 def test_complete_tasks_are_not_looked_above() -> None:
     make(Sum())
-    (Read().folder / "read_1.txt").unlink()
+    (Path(Read().folder) / "read_1.txt").unlink()
     assert plan(Sum()) == {}
     assert [task.title() for task, _ in walk(Sum(), Snapshot())] == ["Sum"]
     everything = list(walk(Sum(), Snapshot(), everything=True))
@@ -103,7 +103,7 @@ def test_estimates_are_means_of_earlier_runs(world: World) -> None:
     row = plan(Sum())["Read"]
     assert numbers(row) == (5, 2, 0, 0)
     assert row.cpu_seconds == pytest.approx(2 * 3.0)
-    sizes = [path.stat().st_size for path in sorted(Read().folder.glob("*.txt"))]
+    sizes = [path.stat().st_size for path in sorted(Path(Read().folder).glob("*.txt"))]
     assert row.bytes == int(2 * sum(sizes) / 3)
     assert row.redone_cpu_seconds == 0
     world.settings["Read"] = {"x": 1}
@@ -118,13 +118,13 @@ def test_only_a_few_manifests_are_opened(world: World, monkeypatch: pytest.Monke
     make(Read())
     world.settings["Read"] = {"x": 1}
     opened: list[Path] = []
-    read = LocalFiles.read
+    read = LocalStore.read
 
-    def count(self: LocalFiles, path: Path) -> bytes:
+    def count(self: LocalStore, path: Path) -> bytes:
         opened.append(path)
         return read(self, path)
 
-    monkeypatch.setattr(LocalFiles, "read", count)
+    monkeypatch.setattr(LocalStore, "read", count)
     assert numbers(plan(Read())["Read"]) == (50, 0, 50, 0)
     assert len(opened) <= 5
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from analysis.engine.errors import ManifestError
-from analysis.engine.files import LocalFiles
 from analysis.engine.manifest import SCHEMA
 from analysis.engine.snapshot import Snapshot, State
+from analysis.engine.storage.local import LocalStore
 from tests.engine.toy_chain import Count, Read, Sum, World, chain_states, contents, forget, make, manifest_path, states
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -20,22 +20,22 @@ Damage = Callable[[], None]
 
 
 def truncate_output() -> None:
-    path = Count().folder / "count_1.txt"
+    path = Path(Count().folder) / "count_1.txt"
     path.write_text(path.read_text()[:-1])
 
 
 def grow_output() -> None:
-    path = Count().folder / "count_1.txt"
+    path = Path(Count().folder) / "count_1.txt"
     path.write_text(path.read_text() + "x")
 
 
 def remove_output() -> None:
-    (Count().folder / "count_1.txt").unlink()
+    (Path(Count().folder) / "count_1.txt").unlink()
 
 
 def output_is_folder() -> None:
     remove_output()
-    (Count().folder / "count_1.txt").mkdir()
+    (Path(Count().folder) / "count_1.txt").mkdir()
 
 
 def remove_manifest() -> None:
@@ -98,12 +98,12 @@ def test_damaged_manifest_of_the_right_size_stops_who_reads_it(world: World, cap
 @pytest.mark.parametrize("name", ["notes.txt", "0.json", "0.1234.json", "1.zzzzzzzzzz.0123456789.01234567.v2.json"])
 def test_foreign_file_is_ignored_and_told_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
     make(Sum())
-    (Count().folder / "manifests" / name).write_text("foreign")
-    (Count().folder / "manifests" / ".hidden").write_text("is nobody's business")
+    (Path(Count().folder) / "manifests" / name).write_text("foreign")
+    (Path(Count().folder) / "manifests" / ".hidden").write_text("is nobody's business")
     caplog.clear()
     assert chain_states() == "ccc ccc c"
     assert [record.getMessage() for record in caplog.records] == [
-        f"{Count().folder / 'manifests'} has a file that is no manifest, and is ignored: {name}"
+        f"{Path(Count().folder) / 'manifests'} has a file that is no manifest, and is ignored: {name}"
     ]
     assert make(Sum()) == []
 
@@ -112,14 +112,14 @@ def test_many_foreign_files_are_one_sentence(caplog: pytest.LogCaptureFixture) -
     make(Read())
     caplog.clear()
     for number in range(5):
-        (Read().folder / "manifests" / f"{number}.txt").touch()
+        (Path(Read().folder) / "manifests" / f"{number}.txt").touch()
     states(Read())
     assert [r.getMessage().endswith(" and 4 more") for r in caplog.records] == [True]
 
 
 def test_foreign_file_among_the_outputs_does_not_matter() -> None:
     make(Read())
-    (Read().folder / "notes.txt").write_text("mine")
+    (Path(Read().folder) / "notes.txt").write_text("mine")
     assert states(Read()) == "ccc"
 
 
@@ -231,7 +231,7 @@ def test_file_out_of_reach_hides_no_other_change(world: World) -> None:
 def test_file_out_of_reach_without_a_record_is_missing(world: World) -> None:
     make(Sum())
     world.identities[1] = None
-    (Read().folder / "read_1.txt").unlink()
+    (Path(Read().folder) / "read_1.txt").unlink()
     assert chain_states() == "cmc csc s"
 
 
@@ -246,10 +246,10 @@ def test_nothing_there_is_missing_and_makes_no_folder(store: Path) -> None:
 def test_outage_is_no_absence(monkeypatch: pytest.MonkeyPatch) -> None:
     make(Read())
 
-    def fail(_self: LocalFiles, folder: Path) -> dict[str, int]:
+    def fail(_self: LocalStore, folder: Path) -> dict[str, int]:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(LocalFiles, "sizes", fail)
+    monkeypatch.setattr(LocalStore, "sizes", fail)
     with pytest.raises(PermissionError):
         states(Read())
 
@@ -258,18 +258,18 @@ def test_each_folder_is_listed_once_and_nothing_else_is_asked(world: World, monk
     world.branches = dict.fromkeys(range(50), "x")
     make(Sum())
     asked: list[Path] = []
-    sizes = LocalFiles.sizes
+    sizes = LocalStore.sizes
 
-    def count(self: LocalFiles, folder: Path) -> dict[str, int]:
+    def count(self: LocalStore, folder: Path) -> dict[str, int]:
         asked.append(folder)
         return sizes(self, folder)
 
-    monkeypatch.setattr(LocalFiles, "sizes", count)
+    monkeypatch.setattr(LocalStore, "sizes", count)
     for method in ("read", "names"):
-        monkeypatch.setattr(LocalFiles, method, None)
+        monkeypatch.setattr(LocalStore, method, None)
     monkeypatch.setattr(Path, "exists", None)
     assert chain_states() == f"{'c' * 50} {'c' * 50} c"
-    folders = [task.folder for task in (Read(), Count(), Sum())]
+    folders = [Path(task.folder) for task in (Read(), Count(), Sum())]
     assert sorted(asked) == sorted([*folders, *(folder / "manifests" for folder in folders)])
 
 
@@ -277,7 +277,7 @@ def test_prefetched_folders_are_not_listed_again(monkeypatch: pytest.MonkeyPatch
     make(Sum())
     snapshot = Snapshot()
     snapshot.prefetch([Read(), Count(), Sum()])
-    monkeypatch.setattr(LocalFiles, "sizes", None)
+    monkeypatch.setattr(LocalStore, "sizes", None)
     assert all(snapshot.is_complete(task) for task in (Read(), Count(), Sum()))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_missing_branches_of_a_used_workflow_still_run(
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
         "Read: 3 branches are stale, and used all the same because law.cfg says so: see --why"
     ]
-    (Read().folder / "read_1.txt").unlink()
+    (Path(Read().folder) / "read_1.txt").unlink()
     assert not Snapshot().is_complete(Read())
     assert make(Read()) == ["Read branch 1"]
     assert states(Read()) == "scs"

@@ -36,7 +36,7 @@ def test_counts_of_each_task(world: World, capsys: pytest.CaptureFixture[str]) -
     make(Sum())
     assert status(capsys)[1] == "7 current, 0 stale, 0 missing"
     world.identities[0] = "another uuid"
-    (Count().folder / "count_2.txt").unlink()
+    (Path(Count().folder) / "count_2.txt").unlink()
     rows, total = status(capsys)
     assert list(rows.items()) == [("Read", ("2", "1", "")), ("Count", ("1", "1", "1")), ("Sum", ("", "1", ""))]
     assert total == "3 current, 3 stale, 1 missing"

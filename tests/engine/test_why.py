@@ -55,16 +55,16 @@ def test_branches_with_one_reason_are_one_group(world: World) -> None:
     world.identities |= {0: "new", 5: "other"}
     for branch in range(1, 12):
         if branch != 5:
-            (Read().folder / f"read_{branch}.txt").write_text("grown and grown")
+            (Path(Read().folder) / f"read_{branch}.txt").write_text("grown and grown")
     lines = list(explain(Read(), Snapshot()))
     assert lines[:2] == ["Read: 1 of 12 branches stale (0)", "    file file.root: uuid 0 -> new"]
     assert "    read_1.txt has 15 bytes, but was written with 9" in lines
     assert "Read: 1 of 12 branches stale (5)" in lines
     world.identities.clear()
     for branch in range(12):
-        (Read().folder / f"read_{branch}.txt").write_text("content x")
+        (Path(Read().folder) / f"read_{branch}.txt").write_text("content x")
     world.settings["Read"] = {"x": 1}
-    (Read().folder / "read_11.txt").unlink()
+    (Path(Read().folder) / "read_11.txt").unlink()
     lines = list(explain(Read(), Snapshot()))
     assert lines == [
         "Read: 11 of 12 branches stale (0, 1, 2, 3, 4, 5, 6, 7, ...)",

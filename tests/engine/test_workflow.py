@@ -18,8 +18,8 @@ class Square(AnalysisWorkflow):
     def create_branch_map(self) -> dict[int, int]:
         return {i: i for i in range(20)}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"square_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"square_{self.branch}.txt")
 
     def run(self) -> None:
         self.staged(self.output()).write_text(str(self.branch_data**2))

@@ -85,8 +85,8 @@ class Read(ChainToy, AnalysisWorkflow):
     def external_inputs(self, branch: int | None) -> dict[str, str | None]:
         return {} if branch is None else {"file.root": WORLD.identities.get(branch, f"uuid {branch}")}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"read_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"read_{self.branch}.txt")
 
     def run(self) -> None:
         self.start()
@@ -109,8 +109,8 @@ class Count(ChainToy, AnalysisWorkflow):
     def branch_value(self, branch: int) -> Any:  # noqa: ARG002
         return None
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"count_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"count_{self.branch}.txt")
 
     def run(self) -> None:
         self.start()
@@ -124,8 +124,8 @@ class Sum(ChainToy):
     def requires(self) -> Any:
         return {"count": Count.req(self)}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("sum.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("sum.txt")
 
     def run(self) -> None:
         self.start()
@@ -141,8 +141,8 @@ class Split(ChainToy):
         values = super().configuration()
         return {name: values.get(name) for name in ("a", "b") if outputs is None or name in outputs}
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
-        return {name: self.local_target(f"{name}.txt") for name in ("a", "b")}
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
+        return {name: self.target(f"{name}.txt") for name in ("a", "b")}
 
     def run(self) -> None:
         self.start()
@@ -164,8 +164,8 @@ class Use(ChainToy):
     def store_parts(self) -> tuple[str, ...]:
         return (*super().store_parts(), self.names)
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("used.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("used.txt")
 
     def run(self) -> None:
         self.start()
@@ -178,8 +178,8 @@ class Both(ChainToy):
     def requires(self) -> Any:
         return [Split.req(self, number=number) for number in (1, 2)]
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("both.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("both.txt")
 
     def run(self) -> None:
         self.start()
@@ -204,8 +204,8 @@ class Turn(ChainToy):
     def configuration(self, outputs: frozenset[str] | None = None) -> Mapping[str, Any]:  # noqa: ARG002
         return settings(KNOB, "value")
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("turned.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("turned.txt")
 
     def run(self) -> None:
         self.start()
@@ -224,8 +224,8 @@ class Circle(ChainToy):
     def store_parts(self) -> tuple[str, ...]:
         return (*super().store_parts(), self.place)
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("circle.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("circle.txt")
 
     def run(self) -> None:
         self.staged(self.output()).write_text("never")
@@ -279,7 +279,7 @@ def manifest_path(branch: AnalysisTask) -> Path:
     """The manifest of a branch, or of a task without branches."""
     found = Snapshot().record(branch)
     assert found is not None
-    return branch.folder / "manifests" / str(found)
+    return Path(branch.folder) / "manifests" / str(found)
 
 
 def set_cpu(task: AnalysisTask, seconds: float) -> None:

@@ -40,8 +40,8 @@ class Toy(AnalysisWorkflow):
     def create_branch_map(self) -> dict[int, Any]:
         return dict.fromkeys(range(self.branch_count), 0)
 
-    def output(self) -> dict[str, law.LocalFileTarget]:
-        return {kind: self.local_target(f"{kind}_{self.branch}.txt") for kind in ("a", "b")}
+    def output(self) -> dict[str, law.FileSystemFileTarget]:
+        return {kind: self.target(f"{kind}_{self.branch}.txt") for kind in ("a", "b")}
 
     def run(self) -> None:
         for target in self.output().values():

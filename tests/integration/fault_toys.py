@@ -42,8 +42,8 @@ class FaultToy(AnalysisWorkflow):
     def requires(self) -> Any:
         return {"input": BatchInput()}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"fault_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"fault_{self.branch}.txt")
 
     def run(self) -> None:
         getattr(self, f"do_{self.branch_data}")(self._attempt())

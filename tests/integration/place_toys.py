@@ -22,8 +22,8 @@ class PlaceToy(AnalysisWorkflow):
     def create_branch_map(self) -> dict[int, int]:
         return {i: i for i in range(2)}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"place_{self.branch}.json")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"place_{self.branch}.json")
 
     def run(self) -> None:
         places = {name: str(import_module(name).__file__) for name in MODULES}

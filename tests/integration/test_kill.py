@@ -81,7 +81,7 @@ class Store:
                     assert snapshot.state(branch) is State.MISSING
                     self.seen["outputs without a manifest"] += sum((self.path / name).is_file() for name in promised)
                     continue
-                manifest = Manifest.read(branch.folder / FOLDER / str(found))
+                manifest = Manifest.read(Path(branch.folder) / FOLDER / str(found))
                 assert {output.path for output in manifest.outputs} == promised
                 for output in manifest.outputs:
                     path = self.path / output.path
@@ -122,7 +122,7 @@ class Store:
 
 def damage(branch: AnalysisTask, choice: random.Random) -> None:
     """Make the outputs of a branch missing, in one way or another."""
-    output = choice.choice(branch.output_paths())
+    output = Path(choice.choice(branch.output_paths()))
     match choice.choice(("output", "truncated", "manifest", "all")):
         case "output":
             output.unlink()
@@ -133,12 +133,12 @@ def damage(branch: AnalysisTask, choice: random.Random) -> None:
         case _:
             remove_manifests(branch)
             for path in branch.output_paths():
-                path.unlink()
+                Path(path).unlink()
 
 
 def remove_manifests(branch: AnalysisTask) -> None:
     name = "task" if branch.branch_number is None else branch.branch_number
-    for path in (branch.folder / FOLDER).glob(f"{name}.*.json"):
+    for path in (Path(branch.folder) / FOLDER).glob(f"{name}.*.json"):
         path.unlink()
 
 

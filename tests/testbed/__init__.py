@@ -53,12 +53,12 @@ def command(name: str, *arguments: str, timeout: float = 1800) -> str:
 
 @dataclass(frozen=True)
 class System:
-    """HTCondor (daemons: master, collector, negotiator, startd, schedd) or Slurm (munged, ..., slurmctld, slurmd).
+    """HTCondor (daemons: master, collector, negotiator, startd, schedd), Slurm (munged, ..., slurmd) or the storage.
 
     Each method returns when the daemons answer, or are gone. Without daemons, the whole system is meant.
 
     Args:
-        name: ``htcondor`` or ``slurm``.
+        name: ``htcondor``, ``slurm`` or ``storage``, which has a class of its own (``storage.py``).
     """
 
     name: str

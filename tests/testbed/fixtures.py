@@ -1,21 +1,20 @@
-"""Fixtures of tests that need a real batch system; each is started by the first test that asks for it."""
+"""Fixtures of tests that need a real batch system or storage; each is started by the first test that asks for it."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.testbed import System, Testbed, missing
+from tests.testbed.storage import Storage
 
 
-def start(system: System, testbed: Testbed) -> System:
+def start(system: System) -> None:
     """Start a system with the testbed's own settings; where that is impossible, the test is skipped."""
     if why := missing():
         pytest.skip(f"{system.name}: {why}; 'sudo tests/testbed/up {system.name}' and run pytest as root")
     system.start()
     with system.settings():  # of a test that was killed
         pass
-    assert testbed.repository.is_dir()
-    return system
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +26,22 @@ def testbed() -> Testbed:
 @pytest.fixture(scope="session")
 def htcondor(testbed: Testbed) -> System:
     """The HTCondor pool, running."""
-    return start(testbed.htcondor, testbed)
+    start(testbed.htcondor)
+    assert testbed.repository.is_dir()
+    return testbed.htcondor
 
 
 @pytest.fixture(scope="session")
 def slurm(testbed: Testbed) -> System:
     """The Slurm cluster, running."""
-    return start(testbed.slurm, testbed)
+    start(testbed.slurm)
+    assert testbed.repository.is_dir()
+    return testbed.slurm
+
+
+@pytest.fixture(scope="session")
+def storage() -> Storage:
+    """The storage servers, running."""
+    servers = Storage()
+    start(servers)
+    return servers

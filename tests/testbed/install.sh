@@ -7,11 +7,16 @@ update_packages() {
     ! grep -q 'Could not get lock' "${TESTBED_DIR}/apt.log"
 }
 
-# install_packages COMMAND:PACKAGE...: those whose command is missing. Another apt is waited for.
+# install_packages COMMAND:PACKAGE...: those whose command, or file (a path, may be a pattern), is missing. Another apt is
+# waited for.
 install_packages() {
   local entry packages=()
   for entry in "$@"; do
-    PATH="${PATH}:/usr/sbin:/sbin" command -v "${entry%%:*}" > /dev/null || packages+=("${entry#*:}")
+    if [[ "${entry}" == /* ]]; then
+      compgen -G "${entry%%:*}" > /dev/null || packages+=("${entry#*:}")
+    else
+      PATH="${PATH}:/usr/sbin:/sbin" command -v "${entry%%:*}" > /dev/null || packages+=("${entry#*:}")
+    fi
   done
   ((${#packages[@]} > 0)) || return 0
   command -v apt-get > /dev/null || fail "packages are missing (${packages[*]}) and there is no apt-get: use Debian 12."

@@ -24,10 +24,8 @@ answers_slurmd() { slurm_tool sinfo --noheader --format=%T | grep -qE '^(idle|mi
 
 install_slurm() {
   install_packages munged:munge slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client slurmdbd:slurmdbd \
-    mariadbd:mariadb-server-core mariadb:mariadb-client-core
-  # a plug-in, hence not a command
-  compgen -G '/usr/lib/*/slurm-wlm/accounting_storage_mysql.so' > /dev/null ||
-    install_packages accounting_storage_mysql.so:slurm-wlm-mysql-plugin
+    mariadbd:mariadb-server-core mariadb:mariadb-client-core \
+    '/usr/lib/*/slurm-wlm/accounting_storage_mysql.so:slurm-wlm-mysql-plugin'
 }
 
 # Returns 1 if nothing changed.

@@ -108,6 +108,8 @@ class Submission:
         resources: what each job needs.
         environment: variables of the jobs; values may contain anything but a newline.
         inputs: files that a job finds in its working directory; empty where the file system is shared.
+        proxy: X.509 proxy that HTCondor brings to a job, and brings again when it has changed.
+        secrets: variables of the jobs that are in no file of ours, in no command line, and in nothing that is printed.
     """
 
     token: str
@@ -118,6 +120,8 @@ class Submission:
     resources: Resources = field(default_factory=Resources)
     environment: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[Path, ...] = ()
+    proxy: Path | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def output(self, number: int) -> Path:
         """Standard output and error of a job."""

@@ -102,7 +102,7 @@ class Collector:
     def _failed(
         self, lost: Mapping[int, Attempt], ended: Mapping[int, Job], attempts: Mapping[int, list[Attempt]]
     ) -> list[Result]:
-        logs = joblogs.attempts(self._workflow.files, self._workflow.folder)
+        logs = joblogs.attempts(self._workflow.store, self._workflow.folder)
         found: dict[int, Failure] = {}
         ends = {a.token: a for of_branch in logs.values() for a in of_branch if a.failure in _ENDS_OF_JOBS}
         for branch, attempt in lost.items():
@@ -167,7 +167,7 @@ class Collector:
     def _read(self, report: joblogs.Attempt, status: JobStatus | None) -> Failure:
         """A report; where the job knows only that it was ended, the scheduler knows why."""
         try:
-            failure = joblogs.read_report(self._workflow.files, self._workflow.folder, report)
+            failure = joblogs.read_report(self._workflow.store, self._workflow.folder, report)
         except joblogs.LogError as error:
             failure = Failure(report.failure or FailureClass.NODE, "", str(error))
         if failure.kind is FailureClass.NODE and status is not None and status.failure is not None:
@@ -218,7 +218,7 @@ class Collector:
             since: Unix time of its start.
         """
         attempts = self._ledger.attempts(self._key)
-        logs = joblogs.attempts(self._workflow.files, self._workflow.folder)
+        logs = joblogs.attempts(self._workflow.store, self._workflow.folder)
         found: dict[int, FailedBranch] = {}
         for branch in missing:
             of_run = [a for a in attempts.get(branch, []) if a.ended is not None and a.ended >= since]
@@ -235,11 +235,11 @@ class Collector:
         for entry in reversed(logs):
             if entry.failure is attempt.failure:
                 try:
-                    return joblogs.read_report(self._workflow.files, self._workflow.folder, entry)
+                    return joblogs.read_report(self._workflow.store, self._workflow.folder, entry)
                 except joblogs.LogError:
                     break
         return Failure(attempt.failure or FailureClass.NODE, "", "another run knows more")
 
     def rotate_logs(self) -> None:
         """Remove logs of all but the last attempts."""
-        joblogs.rotate(self._workflow.files, self._workflow.folder, self._settings.keep_logs)
+        joblogs.rotate(self._workflow.store, self._workflow.folder, self._settings.keep_logs)

@@ -11,6 +11,7 @@ from analysis.engine.backends.controller import LEDGER, Controller
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.settings import jobs_folder
 from analysis.engine.backends.submit import discard
+from analysis.engine.concurrent import concurrently
 from analysis.engine.errors import ParameterError
 from analysis.engine.plan import walk
 from analysis.engine.snapshot import Snapshot
@@ -65,12 +66,10 @@ def cleanup(root: AnalysisTask, value: str) -> int:
             folders = ledger.forget(str(workflow.folder))
             for folder in folders:
                 discard(folder)
-            names = [
-                name for name in workflow.files.names(workflow.folder / joblogs.FOLDER) if joblogs.Attempt.parse(name)
-            ]
-            for name in names:
-                workflow.files.remove(workflow.folder / joblogs.FOLDER / name)
-            submissions, logs = submissions + len(folders), logs + len(names)
+            found = joblogs.log_files(workflow.store, workflow.folder)
+            paths = [path for path in found if joblogs.Attempt.parse(path.name)]
+            concurrently(workflow.store.remove, paths)
+            submissions, logs = submissions + len(folders), logs + len(paths)
     print(f"{submissions} submissions that are over and {logs} logs were removed.")
     return 0
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from analysis.engine import session
-from analysis.engine.backends import preflight, registry
+from analysis.engine.backends import jobcredentials, preflight, registry
 from analysis.engine.backends.base import BackendError, FailureClass, JobState, SchedulerDownError
 from analysis.engine.backends.collect import Collector
 from analysis.engine.backends.ledger import Ledger
@@ -139,6 +139,7 @@ class Controller:
             self.workflow.handle_messages()
             self._recover()
             self._poll()
+            jobcredentials.keep_fresh()
             if self._collector.collect(self._wanted):
                 self._is_proven = self._is_proven or bool(self._collector.done)
                 self._event = time.time()
@@ -315,6 +316,7 @@ class Controller:
         return page_text("\n".join([*line.split(", "), "", *paused, *waits[:_REASONS], *more, *where]))
 
     def _end(self) -> None:
+        jobcredentials.forget(self.ledger)
         self._collector.rotate_logs()
         missing = self._collector.missing(sorted(set(self._wanted) - self._collector.done))
         if not missing:

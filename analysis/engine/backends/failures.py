@@ -20,6 +20,9 @@ from typing import Any, NamedTuple
 
 from analysis.engine.backends.base import FailureClass
 from analysis.engine.errors import ManifestError, MismatchError, StoreError, TransientError
+from analysis.engine.storage.base import DeniedError, RemoteError
+from analysis.engine.storage.credentials import CredentialError
+from analysis.engine.storage.masking import masked
 
 FRAMES = 8
 """Frames of a traceback that are kept: the last ones."""
@@ -236,6 +239,9 @@ def _is_storage(error: BaseException, text: str) -> bool:
 
 _RULES: tuple[tuple[FailureClass, Callable[[BaseException, str], bool]], ...] = (
     (FailureClass.NODE, lambda error, _text: isinstance(error, TransientError)),
+    # a server that denies it does so the next time, be it for the credential or for the permissions of a path
+    (FailureClass.CREDENTIAL, lambda error, _text: isinstance(error, (CredentialError, DeniedError))),
+    (FailureClass.STORAGE, lambda error, _text: isinstance(error, RemoteError)),
     (FailureClass.MEMORY, _is_memory),
     (FailureClass.CREDENTIAL, _is_credential),
     (FailureClass.CODE, _is_own_import),
@@ -252,7 +258,7 @@ def _is_lost_in_store(error: OSError) -> bool:
 
 
 def _shortened(text: str) -> str:
-    text = "\n".join(line.rstrip() for line in text.strip().splitlines()[:5])
+    text = "\n".join(line.rstrip() for line in masked(text).strip().splitlines()[:5])
     return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}..."
 
 
@@ -269,7 +275,7 @@ def _last(frames: Iterable[str]) -> tuple[str, ...]:
 
 
 def _frame(file: str, line: int, function: str) -> str:
-    source = linecache.getline(file, line).strip()
+    source = masked(linecache.getline(file, line).strip())
     return f"{_short_path(file)}:{line} {function}" + (f": {source}" if source else "")
 
 

@@ -57,6 +57,7 @@ def description(
         "when_to_transfer_output": "ON_EXIT",
         "transfer_input_files": _files(submission.inputs),
         "transfer_output_files": '""',
+        "x509userproxy": _path(submission.proxy) if submission.proxy else "",
         "notification": "never",
         "batch_name": _literal(_DOLLARS.sub("$", " ".join(submission.name.split()))),
         f"My.{TOKEN}": _quoted(submission.token),

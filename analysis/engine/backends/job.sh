@@ -10,6 +10,8 @@
 #   ANALYSIS_JOB_SANDBOX     directory of a Python environment, or a bundle  sandbox-HASH-pyX.Y.tar.gz; or nothing
 #   ANALYSIS_JOB_PYTHON      the Python to use; default: that of the environment, or pythonX.Y of the PATH
 #   ANALYSIS_WORKER_CACHE    where unpacked sandboxes stay for later jobs of this machine; default: nowhere
+#   ANALYSIS_JOB_SECRET_X509_USER_PROXY, ANALYSIS_JOB_SECRET_BEARER_TOKEN_FILE
+#                            content of these files in base64, where no file can be sent
 # A file is looked for where its path says, then by its name in the working directory and in $ANALYSIS_STORE/.bundles.
 #
 # Exit codes: those of the worker (0 all branches are done, 1 not all), and
@@ -113,6 +115,33 @@ find_sandbox() {
   [[ -x "${python}" && ! -d "${python}" ]] || fail 80 "the Python ${python:-python3} is not on this machine"
 }
 
+# Puts each secret that came in a variable into a file of this user, and has variables name files by whole paths.
+bring_credentials() {
+  local name secret file
+  for name in X509_USER_PROXY BEARER_TOKEN_FILE; do
+    secret="ANALYSIS_JOB_SECRET_${name}"
+    if [[ -n "${!secret:-}" ]]; then
+      file="${scratch}/${name,,}"
+      (umask 077 && base64 -d <<< "${!secret}" > "${file}") || fail 84 "${file} cannot be written"
+      export "${name}=${file}"
+    elif [[ -n "${!name:-}" && "${!name}" != /* ]]; then
+      chmod 600 "${!name}" 2> /dev/null  # of our own, as file transfer may not have kept it
+      export "${name}=${PWD}/${!name}"
+    fi
+    unset "${secret}"
+  done
+}
+
+# Has the certificates of authorities be those of this machine if what the submitting side uses is not here.
+find_authorities() {
+  local name
+  for name in X509_CERT_DIR SSL_CERT_DIR SSL_CERT_FILE; do
+    [[ -n "${!name:-}" ]] || continue
+    [[ "${!name}" == /* ]] || export "${name}=${repository}/${!name}"
+    [[ -r "${!name}" ]] || unset "${name}"
+  done
+}
+
 # Version X.Y of a Python; nothing if it does not start.
 version_of() {
   [[ -z "$1" ]] || "$1" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null
@@ -125,6 +154,8 @@ spec=$(find_file "${ANALYSIS_JOB_SPEC:-spec.json}") ||
   fail 83 "the description of the job, ${ANALYSIS_JOB_SPEC:-spec.json}, is not on this machine"
 find_repository
 find_sandbox
+bring_credentials
+find_authorities
 
 export ANALYSIS_JOB_SPEC="${spec}"
 export ANALYSIS_JOB_SCRATCH="${scratch}"

@@ -23,8 +23,10 @@ BUNDLES = ".bundles"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _ALWAYS = (
     *("ANALYSIS_PROFILE", "ANALYSIS_WORKER_CACHE"),
-    *("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE"),  # names of files: others can read a job's variables
+    *("X509_CERT_DIR", "SSL_CERT_DIR", "SSL_CERT_FILE"),
 )
+_NEVER = {"BEARER_TOKEN", "BEARER_TOKEN_FILE", "X509_USER_CERT", "X509_USER_KEY", "X509_USER_PROXY"}
+"""Others can read the variables of a job; what it gets of these is in ``jobcredentials``."""
 _OPTIONS = "LAW__"
 """How variables begin that set an option of ``law.cfg`` for one call."""
 
@@ -70,6 +72,7 @@ def job_environment(
     files = job_files()
     names = {*_ALWAYS, *(name.strip() for name in settings.forward_env.split(","))}
     names |= {name for name in shell if name.startswith(_OPTIONS)}
+    names -= _NEVER
     environment = {
         **{name: shell[name] for name in sorted(names) if name in shell},
         "ANALYSIS_STORE": str(store),
@@ -79,6 +82,9 @@ def job_environment(
         "ANALYSIS_JOB_REPOSITORY": str(files.repository),
         "ANALYSIS_JOB_SANDBOX": str(files.sandbox),
     }
+    for name in _ALWAYS[2:]:  # job_files may bring certificates along
+        if Path(environment.get(name, "")).is_relative_to(_REPOSITORY):
+            environment[name] = str(Path(environment[name]).relative_to(_REPOSITORY))
     if settings.shared_filesystem:
         return environment, ()
     needed = (spec, files.repository, files.sandbox)

@@ -12,14 +12,17 @@ import re
 import time
 from collections.abc import Iterable
 from itertools import groupby
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.engine.backends.base import BackendError, FailureClass
 from analysis.engine.backends.failures import Failure
+from analysis.engine.concurrent import concurrently
+from analysis.engine.shards import is_shard, shard_of
+from analysis.engine.storage.masking import masked_bytes
 
 if TYPE_CHECKING:
-    from analysis.engine.files import LocalFiles
+    from analysis.engine.storage.base import Store
 
 FOLDER = "logs"
 """Folder of logs and reports, beside the outputs."""
@@ -107,11 +110,11 @@ def job_token(token: str, number: int) -> str:
     return f"{token}-{number}"
 
 
-def write(files: LocalFiles, folder: Path, attempt: Attempt, log: bytes, failure: Failure | None) -> None:
+def write(store: Store, folder: PurePath, attempt: Attempt, log: bytes, failure: Failure | None) -> None:
     """Write log and report; the report last, as it points to the log.
 
     Args:
-        files: file system of the store.
+        store: where the workflow's outputs are.
         folder: folder of the workflow.
         attempt: which.
         log: text.
@@ -120,46 +123,66 @@ def write(files: LocalFiles, folder: Path, attempt: Attempt, log: bytes, failure
     Raises:
         OSError: if the store cannot be written.
     """
-    files.write(folder / FOLDER / attempt.log, gzip.compress(log, 6, mtime=0))
+    place = _place(folder, attempt)
+    store.write(place / attempt.log, gzip.compress(masked_bytes(log), 6, mtime=0))
     if failure is not None:
         content = json.dumps(failure.to_json(), indent=1, ensure_ascii=False).encode()
-        files.write(folder / FOLDER / attempt.report, content)
+        store.write(place / attempt.report, content)
 
 
-def attempts(files: LocalFiles, folder: Path) -> dict[int, list[Attempt]]:
+def log_files(store: Store, folder: PurePath) -> list[PurePath]:
+    """Everything in the folder of logs, and in those of high branch numbers; each is listed once.
+
+    Args:
+        store: where the workflow's outputs are.
+        folder: folder of the workflow.
+    """
+    top = folder / FOLDER
+    names = store.names(top)
+    shards = [top / name for name in names if is_shard(name)]
+    deeper = concurrently(store.names, shards)
+    within = [shard / name for shard, found in zip(shards, deeper, strict=True) for name in found]
+    return [top / name for name in names if not is_shard(name)] + within
+
+
+def _place(folder: PurePath, attempt: Attempt) -> PurePath:
+    return folder / FOLDER / shard_of(attempt.branch)
+
+
+def attempts(store: Store, folder: PurePath) -> dict[int, list[Attempt]]:
     """All attempts by branch, the newest last; from one listing.
 
     Args:
-        files: file system of the store.
+        store: where the workflow's outputs are.
         folder: folder of the workflow.
     """
-    found = sorted({attempt for name in files.names(folder / FOLDER) if (attempt := Attempt.parse(name))})
+    found = sorted({attempt for path in log_files(store, folder) if (attempt := Attempt.parse(path.name))})
     return {branch: list(group) for branch, group in groupby(found, key=lambda attempt: attempt.branch)}
 
 
-def read_log(files: LocalFiles, folder: Path, attempt: Attempt) -> str:
+def read_log(store: Store, folder: PurePath, attempt: Attempt) -> str:
     """Text of a log.
 
     Raises:
         LogError: if it cannot be read.
     """
-    path = folder / FOLDER / attempt.log
+    path = _place(folder, attempt) / attempt.log
     try:
-        return gzip.decompress(files.read(path)).decode(errors="replace")
+        return gzip.decompress(store.read(path)).decode(errors="replace")
     except (OSError, EOFError) as error:
         msg = f"the log {path} cannot be read: {error}"
         raise LogError(msg) from error
 
 
-def read_report(files: LocalFiles, folder: Path, attempt: Attempt) -> Failure:
+def read_report(store: Store, folder: PurePath, attempt: Attempt) -> Failure:
     """Report of a failure.
 
     Raises:
         LogError: if there is none, or it cannot be read.
     """
-    path = folder / FOLDER / attempt.report
+    path = _place(folder, attempt) / attempt.report
     try:
-        return Failure.from_json(json.loads(files.read(path)))
+        return Failure.from_json(json.loads(store.read(path)))
     except (OSError, ValueError) as error:
         msg = f"the report {path} cannot be read: {error}"
         raise LogError(msg) from error
@@ -178,13 +201,13 @@ def surplus(names: Iterable[str], keep: int = KEPT) -> list[str]:
     return sorted(name for attempt, name in known if attempt in old)
 
 
-def rotate(files: LocalFiles, folder: Path, keep: int = KEPT) -> None:
+def rotate(store: Store, folder: PurePath, keep: int = KEPT) -> None:
     """Remove what is :func:`surplus`; called by whoever watches the jobs, once.
 
     Args:
-        files: file system of the store.
+        store: where the workflow's outputs are.
         folder: folder of the workflow.
         keep: attempts per branch that are kept, at least one.
     """
-    for name in surplus(files.names(folder / FOLDER), keep):
-        files.remove(folder / FOLDER / name)
+    found = {path.name: path for path in log_files(store, folder)}
+    concurrently(store.remove, [found[name] for name in surplus(found, keep)])

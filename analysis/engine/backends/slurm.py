@@ -134,7 +134,7 @@ class Slurm:
         path = submission.folder / "job.sbatch"
         path.write_text(script(submission, self.settings, environment))
         with in_flight(submission.folder) as descriptor:
-            code, output, errors = _sbatch(path, environment, descriptor)
+            code, output, errors = _sbatch(path, {**environment, **submission.secrets}, descriptor)
         if _RETRYING.decode() in errors and code != 0:
             return self._after_full(submission, errors)
         if code != 0:

@@ -101,7 +101,8 @@ def script(submission: Submission, settings: SlurmSettings, forwarded: Mapping[s
     Args:
         submission: the jobs.
         settings: of the site.
-        forwarded: environment of sbatch, of which the jobs must not see anything.
+        forwarded: environment of sbatch of which the jobs must not see anything; its secrets are not among it, and not
+            in this text.
 
     Raises:
         SubmissionError: for what Slurm cannot do.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from analysis.engine.backends import registry
 from analysis.engine.backends.base import QueueFullError, SchedulerDownError, Submission, SubmissionError
 from analysis.engine.backends.inflight import wait_until_landed
+from analysis.engine.backends.jobcredentials import job_credentials
 from analysis.engine.backends.jobenv import JOB_SCRIPT, job_environment
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.records import Attempt, Job, JobPlan, Pending
@@ -23,6 +24,8 @@ from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.spec import Branch, format_branches, make_spec, short_digest
 from analysis.engine.backends.verdict import grown, tries
 from analysis.engine.commit import store_errors
+from analysis.engine.storage.credentials import CredentialError
+from analysis.engine.storage.stores import local_store
 
 if TYPE_CHECKING:
     from analysis.engine.backends.resources import Resources
@@ -121,7 +124,7 @@ class Submitter:
                 discard(folder)
                 return 0
             ids = backend.submit(self._submission(token, folder, kept, needs))
-        except (SubmissionError, QueueFullError):
+        except (SubmissionError, QueueFullError, CredentialError):
             self._ledger.refused(token)
             discard(folder)
             raise
@@ -130,8 +133,9 @@ class Submitter:
 
     def _submission(self, token: str, folder: Path, plans: Sequence[JobPlan], needs: Resources) -> Submission:
         spec = make_spec(self._workflow, self._workflow.effective_workflow, needs, self._snapshot)
-        with store_errors(self._workflow.store):
-            self._workflow.store.mkdir(parents=True, exist_ok=True)
+        store = self._workflow.store
+        with store_errors(store.root):
+            store.make_folder(store.root)
         description = folder / f"spec-{token}.json"
         description.write_text(spec.to_json())
         script = folder / JOB_SCRIPT.name
@@ -139,8 +143,9 @@ class Submitter:
         script.chmod(0o755)
         workflow = self._workflow
         environment, inputs = job_environment(
-            workflow.effective_workflow, description, workflow.store, token, self._settings
+            workflow.effective_workflow, description, local_store().root, token, self._settings
         )
+        shown = job_credentials(workflow.effective_workflow, self._settings)
         return Submission(
             token=token,
             name=self._workflow.title(),
@@ -148,8 +153,10 @@ class Submitter:
             script=script,
             arguments=tuple(format_branches(Branch(b, d) for b, d in plan.branches.items()) for plan in plans),
             resources=needs,
-            environment=environment,
-            inputs=inputs,
+            environment={**environment, **shown.environment},
+            inputs=(*inputs, *shown.inputs),
+            proxy=shown.proxy,
+            secrets=shown.secrets,
         )
 
     def _branches_per_job(self, branches: Sequence[int], needs: Resources, is_first_time: bool) -> int:

@@ -28,7 +28,8 @@ from analysis.engine.backends.failures import Failure, ended_by_batch_system, fa
 from analysis.engine.backends.joblogs import Attempt
 from analysis.engine.backends.runner import DUMP, Message, Runner
 from analysis.engine.backends.spec import Branch, JobSpec, SpecError, parse_branches
-from analysis.engine.files import LocalFiles
+from analysis.engine.storage import masking
+from analysis.engine.storage.local import LocalStore
 
 NO_SPEC = 83
 """Exit code if the job cannot find out what to do, see :data:`~analysis.engine.backends.failures.EXIT_CODES`."""
@@ -148,7 +149,7 @@ class Supervisor:
 
     def __init__(self, spec: JobSpec, job: Job, todo: Sequence[Branch]) -> None:
         self._spec, self._job, self._todo = spec, job, list(todo)
-        self._files, self._folder = LocalFiles(), job.store / spec.folder
+        self._store, self._folder = LocalStore(job.store), job.store / spec.folder
         self._limits = Limits(spec.memory, spec.runtime, job.started)
         self._oom_kills = tree.oom_kills()
         self._signal = 0
@@ -295,7 +296,7 @@ class Supervisor:
         print(f"branch {branch}: {what} [{seconds:.1f} s, {self._peak / 1e6:.0f} MB]", flush=True)
         log = self._log(branch)
         try:
-            joblogs.write(self._files, self._folder, attempt, _read(log), failure)
+            joblogs.write(self._store, self._folder, attempt, _read(log), failure)
         except OSError as error:
             report = f"; it says: {json.dumps(failure.to_json())}" if failure else ""
             print(f"branch {branch}: no log could be written to {self._folder} ({error}){report}", flush=True)
@@ -312,9 +313,9 @@ class Supervisor:
         lock = Lock(lock_path(self._folder, branch))
         if lock.holder() is not None and lock.acquire():
             lock.release()
-        for name in self._files.names(self._folder):
+        for name in self._store.names(self._folder):
             if name.endswith(f".{socket.gethostname()}-{pid}.part"):
-                self._files.remove(self._folder / name)
+                self._store.remove(self._folder / name)
 
     def _log(self, branch: int) -> Path:
         return self._job.scratch / f"branch_{branch}.{self._pid}.log"
@@ -374,6 +375,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0 if all branches are done, 1 if not, 83 if nothing could be started.
     """
+    masking.install()
     try:
         spec = JobSpec.read(Path(os.environ.get("ANALYSIS_JOB_SPEC", "")))
         supervisor = Supervisor(spec, job_from(os.environ), parse_branches("".join(arguments)))

@@ -14,9 +14,9 @@ from analysis.engine.backends.failures import Failure
 from analysis.engine.backends.jobenv import JOB_SCRIPT
 from analysis.engine.backends.resources import Resources
 from analysis.engine.backends.spec import Branch, JobSpec, format_branches, make_spec, short_digest
-from analysis.engine.files import LocalFiles
 from analysis.engine.manifest import Manifest
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage.local import LocalStore
 from analysis.engine.workflow import AnalysisWorkflow
 from tests.engine.backends.batch_toys import BatchInput, BatchToy
 
@@ -99,7 +99,7 @@ class Job:
     def end(self, process: subprocess.Popen[str]) -> Ended:
         """Wait for the end, and look at what is there."""
         output, _ = process.communicate(timeout=TIMEOUT)
-        files, folder = LocalFiles(), self.workflow.folder
+        files, folder = LocalStore(Path("/")), self.workflow.folder
         attempts = joblogs.attempts(files, folder)
         last = {branch: found[-1] for branch, found in attempts.items()}
         snapshot = Snapshot()
@@ -126,7 +126,7 @@ def toy_job(folder: Path, what: str, place: Path | None = None, memory: int = 0,
 
 def left_over(job: Job) -> list[str]:
     """Temporary files and locks that a job left, beside its outputs and in its scratch directory."""
-    store = [path for path in job.workflow.store.rglob(".*") if path.is_file()]
+    store = [path for path in Path(job.workflow.store.root).rglob(".*") if path.is_file()]
     return [str(path) for path in (*store, *(path for path in job.folder.iterdir() if path.name != "spec.json"))]
 
 

@@ -33,8 +33,8 @@ class BatchInput(AnalysisTask):
     def configuration(self, outputs: frozenset[str] | None = None) -> Mapping[str, Any]:  # noqa: ARG002
         return {"input": os.environ.get("TOY_SETTING", "same")}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target("input.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target("input.txt")
 
     def run(self) -> None:
         self.staged(self.output()).write_text(str(self.number))
@@ -66,8 +66,8 @@ class BatchToy(AnalysisWorkflow):
     def requires(self) -> Any:
         return {"input": BatchInput()}
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"toy_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"toy_{self.branch}.txt")
 
     def run(self) -> None:
         staged = self.staged(self.output())

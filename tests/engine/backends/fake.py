@@ -68,8 +68,8 @@ class Jobs(AnalysisWorkflow):
     def create_branch_map(self) -> dict[int, Any]:
         return dict.fromkeys(range(self.count), 0)
 
-    def output(self) -> law.LocalFileTarget:
-        return self.local_target(f"out_{self.branch}.txt")
+    def output(self) -> law.FileSystemFileTarget:
+        return self.target(f"out_{self.branch}.txt")
 
     def run(self) -> None:
         self.staged(self.output()).write_text("content")
@@ -244,7 +244,7 @@ class Fake:
         when, token = joblogs.timestamp(self.clock.time()), joblogs.job_token(job.token, job.position)
         failure = Failure(kind, "SomeError", f"branch {branch} has a bad day", host="node1", job=job.id)
         attempt = joblogs.Attempt(branch, when, token, result or str(kind))
-        joblogs.write(workflow.files, workflow.folder, attempt, b"log", None if result else failure)
+        joblogs.write(workflow.store, workflow.folder, attempt, b"log", None if result else failure)
 
     def workflow(self, job: FakeJob) -> AnalysisWorkflow:
         return self.workflows[job.submission.name]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -155,7 +156,7 @@ def test_report_of_the_first_start_of_a_job_that_was_started_again_says_nothing(
 
 def test_report_that_cannot_be_read_is_a_failure_of_its_class(desk: Desk) -> None:
     desk.site.fake.report(desk.job(), 0, CODE)
-    for path in (desk.workflow.folder / "logs").glob("*.json"):
+    for path in (Path(desk.workflow.folder) / "logs").glob("*.json"):
         path.write_text("{")
     desk.say(JobStatus(JobState.FAILED, exit_code=1))
     assert desk.results()[0] == [(FAILED, CODE)]
@@ -253,4 +254,4 @@ def test_logs_are_kept_as_the_site_wants(site: Site) -> None:
             site.clock.sleep(1.0)
             site.fake.report(desk.job(), 0, NODE)
         desk.collector.rotate_logs()
-    assert len(list((desk.workflow.folder / "logs").iterdir())) == 4  # two logs, two reports
+    assert len(list((Path(desk.workflow.folder) / "logs").iterdir())) == 4  # two logs, two reports

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from analysis.engine.backends.base import FailureClass, SchedulerDownError
@@ -91,7 +93,7 @@ def test_cleanup_removes_what_is_over(site: Site, capfd: pytest.CaptureFixture[s
     workflow = site.workflow(3)
     with pytest.raises(JobsError):
         site.run(workflow)
-    foreign = workflow.folder / "logs" / "mine.txt"
+    foreign = Path(workflow.folder) / "logs" / "mine.txt"
     foreign.write_text("a note")
     assert cleanup(workflow, "all") == 0
     assert "2 submissions that are over and 4 logs were removed." in said(capfd)

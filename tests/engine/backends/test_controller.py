@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -244,7 +245,7 @@ def test_output_that_was_deleted_is_made_again(site: Site) -> None:
     workflow = site.workflow(3)
     with pytest.raises(JobsError):
         site.run(workflow)
-    (workflow.folder / "out_0.txt").unlink()
+    (Path(workflow.folder) / "out_0.txt").unlink()
     workflow = site.workflow(3)
     site.run(workflow)
     assert site.fake.times() == {0: 2, 1: 1, 2: 2}
@@ -318,7 +319,7 @@ def test_old_logs_are_removed_in_the_end(site: Site) -> None:
     site.fake.script = {0: [NODE] * 8 + [OK]}
     workflow = site.workflow(1, retries=9)
     site.run(workflow)
-    assert len(joblogs.attempts(workflow.files, workflow.folder)[0]) == joblogs.KEPT
+    assert len(joblogs.attempts(workflow.store, Path(workflow.folder))[0]) == joblogs.KEPT
 
 
 def test_causes_are_told_with_a_command(site: Site, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from analysis.engine.backends import joblogs
 from analysis.engine.backends.joblogs import Attempt, timestamp
-from analysis.engine.files import LocalFiles
 from analysis.engine.garbage import find_garbage
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage.local import LocalStore
 from tests.engine.backends.batch_toys import BatchInput, BatchToy
 
 
@@ -22,8 +22,8 @@ def workflow(store: Path) -> BatchToy:  # noqa: ARG001
         branch.run()
     for number in range(3):
         attempt = Attempt(number, timestamp(1.6e9), "0a1b-0", "ok")
-        joblogs.write(LocalFiles(), workflow.folder, attempt, b"log", None)
-    (workflow.folder / "logs" / "note.txt").touch()
+        joblogs.write(LocalStore(Path("/")), Path(workflow.folder), attempt, b"log", None)
+    (Path(workflow.folder) / "logs" / "note.txt").touch()
     return workflow
 
 
@@ -38,5 +38,5 @@ def test_logs_belong_to_their_branches(workflow: BatchToy, store: Path) -> None:
 
 def test_logs_are_no_outputs_for_a_snapshot(workflow: BatchToy) -> None:
     snapshot = Snapshot()
-    assert set(snapshot.sizes(workflow.folder, workflow.files)) == {"toy_0.txt", "toy_1.txt"}
+    assert set(snapshot.sizes(workflow.folder, workflow.store)) == {"toy_0.txt", "toy_1.txt"}
     assert snapshot.states(workflow) == {0: "current", 1: "current"}

@@ -93,8 +93,8 @@ def test_description_that_is_not_there(job: Job) -> None:
 
 
 def test_description_that_is_damaged(job: Job) -> None:
-    (job.workflow.store / "bad.json").write_text("{")
-    code, sentence = refused(job, ANALYSIS_JOB_SPEC=str(job.workflow.store / "bad.json"))
+    (Path(job.workflow.store.root) / "bad.json").write_text("{")
+    code, sentence = refused(job, ANALYSIS_JOB_SPEC=str(Path(job.workflow.store.root) / "bad.json"))
     assert (code, "cannot be read" in sentence) == (83, True)
 
 
@@ -119,7 +119,7 @@ def test_bundles_are_found_and_unpacked(job: Job, bundle: Bundle, place: str) ->
     if place == "path":
         wanted = str(bundle.path)
     else:
-        folder = job.folder if place == "working directory" else job.workflow.store / ".bundles"
+        folder = Path(job.folder) if place == "working directory" else Path(job.workflow.store.root) / ".bundles"
         folder.mkdir()
         (folder / wanted).hardlink_to(bundle.path)
     ended = replace(job, environment={"ANALYSIS_JOB_REPOSITORY": wanted}).run()

@@ -9,9 +9,9 @@ from analysis.engine.backends import joblogs
 from analysis.engine.backends.base import FailureClass
 from analysis.engine.backends.failures import Failure
 from analysis.engine.backends.joblogs import Attempt, LogError, job_token, surplus, timestamp
-from analysis.engine.files import LocalFiles
+from analysis.engine.storage.local import LocalStore
 
-FILES = LocalFiles()
+FILES = LocalStore(Path("/"))
 FAILURE = Failure(FailureClass.STORAGE, "OSError", "Größe", ("a.py:1 f: x",), host="node1")
 
 

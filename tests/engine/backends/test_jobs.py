@@ -27,7 +27,7 @@ def test_good_branches_leave_outputs_manifests_and_logs(tmp_path: Path) -> None:
     assert ended.code == 0
     assert ended.results == {0: ["ok"], 1: ["ok"], 2: ["ok"]}
     assert [line.partition(" [")[0] for line in ended.output.splitlines()] == [f"branch {b}: done" for b in range(3)]
-    assert (job.workflow.folder / "toy_1.txt").read_text() == "print 1"
+    assert (Path(job.workflow.folder) / "toy_1.txt").read_text() == "print 1"
     assert set(ended.logs[1].splitlines()) >= {
         "standard output: Größe → 1 μm \N{ROCKET}",
         "standard error",
@@ -147,7 +147,7 @@ def test_death_of_the_supervisor_ends_the_branch(tmp_path: Path) -> None:
     job = toy_job(tmp_path, "wait", place)
     process = job.start()
     assert place.read_text() == "waits"
-    holder = Lock(lock_path(job.workflow.folder, 0)).holder()
+    holder = Lock(lock_path(Path(job.workflow.folder), 0)).holder()
     assert holder is not None
     handle = os.pidfd_open(holder.pid)
     process.kill()
@@ -165,7 +165,7 @@ def test_no_process_outlives_the_job(tmp_path: Path) -> None:
 
 def test_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
     job = toy_job(tmp_path, "killed")
-    with Lock(lock_path(job.workflow.folder, 5)):
+    with Lock(lock_path(Path(job.workflow.folder), 5)):
         ended = job.run()
         assert ended.results == {0: ["node"]}
         assert [Path(path).name for path in left_over(job)] == [".5.lock"]
@@ -173,7 +173,7 @@ def test_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
 
 def test_branch_waits_for_another_process(tmp_path: Path) -> None:
     job = toy_job(tmp_path, "pass")
-    lock = Lock(lock_path(job.workflow.folder, 0))
+    lock = Lock(lock_path(Path(job.workflow.folder), 0))
     assert lock.acquire()
     process = job.start()
     # it waits: in its log it says so before, which is in the scratch directory as long as it runs
@@ -220,14 +220,14 @@ def test_place_must_be_that_of_the_submitting_side(tmp_path: Path) -> None:
     job = toy_job(tmp_path, "pass")
     ended = replace(job, edit=lambda spec: replace(spec, folder="v1/Elsewhere")).run()
     assert (ended.code, ended.results) == (1, {})
-    report = next((job.workflow.store / "v1" / "Elsewhere" / "logs").glob("*.json")).read_text()
+    report = next((Path(job.workflow.store.root) / "v1" / "Elsewhere" / "logs").glob("*.json")).read_text()
     assert "BatchToy toys writes to v1/BatchToy/toys here, but to v1/Elsewhere where it was submitted" in report
 
 
 def test_job_whose_logs_cannot_be_written_says_what_happened(tmp_path: Path) -> None:
     job = toy_job(tmp_path, "bad+pass")
-    job.workflow.folder.mkdir(parents=True)
-    (job.workflow.folder / "logs").write_text("in the way")
+    Path(job.workflow.folder).mkdir(parents=True)
+    (Path(job.workflow.folder) / "logs").write_text("in the way")
     process = job.start()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.engine.files import LocalFiles
+from analysis.engine.storage.local import LocalStore
 
-FILES = LocalFiles()
+FILES = LocalStore(Path("/"))
 
 
 def test_sizes_of_files_only(tmp_path: Path) -> None:

@@ -1,0 +1,271 @@
+"""What all client libraries need: addresses, names that a protocol cannot carry, time limits, credentials."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import quote, unquote
+
+from analysis.engine.storage.base import Entry, ExistsError, NotFoundError, RemoteError, error_of
+
+TIMEOUT = 30
+"""Of a request, by default [s]."""
+SLOWEST = 2**18
+"""A transfer that is slower than this is given up [bytes/s]."""
+CHUNK = 8 * 2**20
+"""Bytes of a transfer that are sent or asked for at once."""
+IS_FOLDER = "it is a folder"
+IS_FILE = "it is a file"
+IS_THERE = "there is something of that name"
+NOTHING_ABOVE = "the folder above it is not there"
+NOT_RENAMED = "servers do not agree on how a new name is quoted: use letters, digits and -._~!$&'()*+,;=:@ only"
+SILENT = "the server does not answer"
+HTTP = frozenset({"davs", "https", "http", "dav"})
+"""Schemes whose URLs come quoted; those of all others have names as they are."""
+
+_LONGEST = 160
+_UNQUOTED = "/!$&'()*+,;=:@"  # what a path of a URL may have as it is
+_BY_TEXT = {
+    os.strerror(code).lower(): code
+    for code in (
+        *(errno.ENOTDIR, errno.ENOTEMPTY, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EBUSY),
+    )
+}
+_SECRET = re.compile(r"(?i)((?:authz|access_token|signature)=|bearer(?:\s+|%20))[^\s&;'\"]+")
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*")
+
+Client = TypeVar("Client")
+
+
+class Address(NamedTuple):
+    """A URL in parts.
+
+    Args:
+        scheme: such as ``root``.
+        host: name of the server, with its port if the URL has one.
+        path: absolute, names as they are on the server.
+    """
+
+    scheme: str
+    host: str
+    path: str
+
+    @property
+    def server(self) -> str:
+        """URL of the server."""
+        return f"{self.scheme}://{self.host}"
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def quoted(self) -> str:
+        """The path as HTTP has it."""
+        return quote(self.path, safe=_UNQUOTED)
+
+
+def address_of(operation: str, url: str, forbidden: str = "") -> Address:
+    """Take a URL apart.
+
+    Args:
+        operation: for the error.
+        url: URL; names in it are quoted if its scheme is one of HTTP, and as they are if it is not.
+        forbidden: characters that the protocol cannot have in a name.
+
+    Raises:
+        RemoteError: with ``errno.EINVAL``, if the library would make another name of it.
+
+    Examples:
+        >>> address_of("stat", "root://host:1094//store/a b%20")
+        Address(scheme='root', host='host:1094', path='/store/a b%20')
+        >>> address_of("stat", "davs://host/store/a%20b").path
+        '/store/a b'
+        >>> address_of("stat", "root://host//store/a?b", "?")
+        Traceback (most recent call last):
+        analysis.engine.storage.base.RemoteError: stat root://host//store/a?b: '?' in a name is not possible with root://
+    """
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    if scheme in HTTP:
+        path = unquote(path, errors="surrogateescape")
+    path = "/" + path.lstrip("/")
+    for character in path:
+        if character in forbidden or ord(character) < 32 or ord(character) == 127:
+            msg = f"{character!r} in a name is not possible with {scheme}://"
+            raise RemoteError(operation, url, msg, errno.EINVAL)
+    return Address(scheme, host, path)
+
+
+def plain(text: str) -> str:
+    """What a library says, in few words: one line, lower case, nothing that authorizes.
+
+    Examples:
+        >>> plain("[ERROR] Server responded with an error: [3011] Unable to locate /a; no such file or directory")
+        'no such file or directory'
+        >>> plain("HTTP 403 : Permission refused  https://host/a?authz=abc")
+        'http 403 : permission refused https://host/a'
+    """
+    text = re.sub(r"^\[(?:ERROR|FATAL)\] (?:Server responded with an error: \[\d+\] )?", "", " ".join(text.split()))
+    text = _SECRET.sub(r"\1...", _QUERY.sub(r"\1", text)).rpartition("; ")[2]
+    return text[:_LONGEST].strip().lower()
+
+
+def code_of_text(text: str) -> int | None:
+    """The ``errno`` value of an answer that ends with the text of one, where a server has one code for many errors.
+
+    Examples:
+        >>> code_of_text("Unable to remove /a; directory not empty") == errno.ENOTEMPTY
+        True
+    """
+    return _BY_TEXT.get(plain(text))
+
+
+def patience(timeout: float, size: int) -> float:
+    """Time after which a transfer is given up [s].
+
+    Args:
+        timeout: of a request [s].
+        size: of the file [bytes].
+    """
+    return timeout + size / SLOWEST
+
+
+class PerProcess(Generic[Client]):
+    """Clients by key, none of which is used by a process that was forked after it was made.
+
+    Args:
+        make: makes the client of a key.
+    """
+
+    def __init__(self, make: Callable[[str], Client]) -> None:
+        self._make = make
+        self._clients: dict[tuple[int, str], Client] = {}
+
+    def get(self, key: str) -> Client:
+        """The client of this process; of two threads that ask at once, both get the same."""
+        mine = (os.getpid(), key)
+        if (client := self._clients.get(mine)) is None:
+            client = self._clients.setdefault(mine, self._make(key))
+        return client
+
+
+def same_folder_error(operation: str, url: str, stat: Callable[[str], Entry]) -> ExistsError | None:
+    """The error of a rename that failed because a folder is there; ``None`` if none is.
+
+    Servers have no code of their own for that.
+    """
+    try:
+        found = stat(url)
+    except NotFoundError:
+        return None
+    return ExistsError(operation, url, "there is a folder of that name") if found.is_folder else None
+
+
+def set_defaults() -> None:
+    """Variables that XRootD and gfal2 read when they are loaded, unless the user has set them.
+
+    Without ``XRD_RUNFORKHANDLER`` a process that is forked hangs; with XRootD's own limits, a question to a server
+    that is down takes eight minutes, and it stays "down" for half an hour. Without ``SSL_CERT_*``, the TLS library of
+    gfal2 reads all authorities of the system for each request. They are for all who use the libraries in this process
+    and its children, also for those who read events.
+    """
+    defaults = {
+        "XRD_RUNFORKHANDLER": "1",
+        "XRD_CONNECTIONWINDOW": "10",
+        "XRD_CONNECTIONRETRY": "1",
+        "XRD_STREAMERRORWINDOW": "1",
+        "XRD_STREAMTIMEOUT": "30",
+        "XRD_REQUESTTIMEOUT": "60",
+        "XRD_TIMEOUTRESOLUTION": "1",
+    }
+    authorities = os.environ.get("X509_CERT_DIR")
+    if authorities and not ({"SSL_CERT_FILE", "SSL_CERT_DIR"} & os.environ.keys()):
+        defaults["SSL_CERT_DIR"] = authorities
+    for variable, value in defaults.items():
+        os.environ.setdefault(variable, value)
+
+
+def authorities() -> Path | None:
+    """Directory of certificates of authorities; ``None`` for those of the system."""
+    for folder in (os.environ.get("X509_CERT_DIR"), "/etc/grid-security/certificates"):
+        if folder and Path(folder).is_dir():
+            return Path(folder)
+    return None
+
+
+@contextmanager
+def told_as_denied(operation: str, url: str) -> Iterator[None]:
+    """Within it, a credential that cannot be used is an error of the request."""
+    from analysis.engine.storage.credentials import CredentialError
+
+    try:
+        yield
+    except CredentialError as error:
+        raise error_of(errno.EACCES, operation, url, plain(str(error))) from error
+
+
+class Heard:
+    """Whether a server takes connections, where a library waits for that longer than it was told to.
+
+    It is asked before the first request, after a failure, and after a pause.
+
+    Args:
+        timeout: for a connection [s].
+    """
+
+    SILENCE = 20.0
+    """After such a time a server is asked again [s]."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._heard: dict[str, float] = {}
+
+    def again(self, host: str) -> None:
+        """A request was answered."""
+        self._heard[host] = time.monotonic()
+
+    def check(self, operation: str, url: str, host: str, is_secure: bool) -> None:
+        """Connect, if the server has not been heard for some time.
+
+        Raises:
+            OutageError: if it does not take the connection.
+        """
+        if time.monotonic() - self._heard.get(host, -self.SILENCE) < self.SILENCE:
+            return
+        name, _, port = host.rpartition(":") if re.search(r":\d+$", host) else (host, "", "443" if is_secure else "80")
+        name = name.strip("[]")
+        try:
+            with socket.create_connection((name, int(port)), self._timeout) as connection:
+                if is_secure:
+                    _greet(connection, name)
+        except TimeoutError as error:
+            raise error_of(errno.ETIMEDOUT, operation, url, SILENT) from error
+        except OSError as error:
+            reason = plain(error.strerror or str(error))
+            raise error_of(errno.EHOSTUNREACH, operation, url, f"no connection: {reason}") from error
+        self.again(host)
+
+    def forget(self, host: str) -> None:
+        """A request failed in a way that may mean an outage."""
+        self._heard.pop(host, None)
+
+
+def _greet(connection: socket.socket, name: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent; the library will verify
+    try:
+        context.wrap_socket(connection, server_hostname=name).close()
+    except ssl.SSLError as error:
+        if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | TimeoutError):
+            raise  # any other is an answer
