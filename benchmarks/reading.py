@@ -1,7 +1,8 @@
 """Input files on a server: read directly, or as a local copy, and by which of uproot's sources.
 
 Two files: ten columns of random numbers (74 MB) of which two are read, and a real file of which all is read that the
-chain needs. They are written to a folder of the server, one for each URL; a proxy that delays shows what latency costs.
+chain needs. They are written to a folder of the server by its first URL. The others are ways to the same folder:
+another protocol, a proxy that delays, and so shows what latency costs.
 
     python -m benchmarks.reading REAL_FILE root://HOST:PORT//FOLDER https://HOST:PORT/FOLDER ...
 """
@@ -31,7 +32,7 @@ from analysis.columnar.sources import NanoAODSource
 from analysis.columnar.table import Table
 from analysis.config import get_campaign, kinematic_shifts
 from analysis.engine.storage.interfaces import interface_for
-from analysis.engine.storage.reading import InputSettings, open_root
+from analysis.engine.storage.reading import InputSettings, cache_of, open_root
 
 EVENTS, COLUMNS, READ = 2_000_000, 10, ("c2", "c7")
 ROUNDS = 5
@@ -105,9 +106,11 @@ def copies(settings: InputSettings, work: Work, url: str) -> tuple[Result, Resul
     first = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            copying = partial(open_root, settings=replace(settings, cache_root=Path(folder) / "cache"))
+            cached = replace(settings, cache_root=Path(folder) / "cache")
+            copying = partial(open_root, settings=cached)
             first.append(measure(copying, work, url, 1).seconds)
             again = measure(copying, work, url)
+            cache_of(cached).close()
     size = work.path.stat().st_size
     return Result(median(first), 0, size), Result(again.seconds, 0, 0)
 
@@ -115,14 +118,14 @@ def copies(settings: InputSettings, work: Work, url: str) -> tuple[Result, Resul
 def show(title: str, result: Result, reference: Result) -> None:
     """One line."""
     ratio = f"{result.seconds / reference.seconds:6.2f} x direct"
-    print(f"  {title:22}{result.seconds:8.3f} s {ratio}  {result.requests:4} requests {result.size / 1e6:8.2f} MB")
+    size = f"{result.size / 1e6:8.2f} MB"
+    print(f"  {title:22}{result.seconds:8.3f} s {ratio}  {result.requests:4} requests {size}", flush=True)
 
 
 def compare(work: Work, folder: str) -> None:
     """All ways to read a file."""
     url = f"{folder}/{work.path.name}"
     scheme = url.partition("://")[0]
-    interface_for(scheme).upload(work.path, url)
     size = work.path.stat().st_size
     print(f"{work.title} of {size / 1e6:.1f} MB, {folder}")
     settings = InputSettings("direct", timeout=30, patience=0)
@@ -134,7 +137,6 @@ def compare(work: Work, folder: str) -> None:
     copy, again = copies(replace(settings, reading="copy", cache_max_size=10**9), work, url)
     show("copy, first time", copy, direct)
     show("copy, there already", again, direct)
-    interface_for(scheme).remove(url)
 
 
 def main() -> None:
@@ -142,9 +144,13 @@ def main() -> None:
     real, *folders = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         works = [random_file(Path(folder) / "random.root"), real_file(Path(real))]
+        interface = interface_for(folders[0].partition("://")[0])
         for work in works:
+            place = f"{folders[0].rstrip('/')}/{work.path.name}"
+            interface.upload(work.path, place)
             for url in folders:
                 compare(work, url.rstrip("/"))
+            interface.remove(place)
 
 
 if __name__ == "__main__":

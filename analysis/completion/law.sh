@@ -10,7 +10,7 @@
 _analysis_options() {
   case "$1" in
     law) _analysis_found="run index config software completion location quickstart luigid --help --version" ;;
-    analysis) _analysis_found="history logs jobs gc --help" ;;
+    analysis) _analysis_found="history logs jobs gc credentials ls cp rm cache --help" ;;
     run) _analysis_found="--workers --local-scheduler --scheduler-host --scheduler-port --log-level --help" ;;
     index) _analysis_found="--modules --no-externals --remove --show --location --quiet --verbose --help" ;;
     config) _analysis_found="--remove --expand --location --help" ;;
@@ -20,6 +20,11 @@ _analysis_options() {
     history | jobs) _analysis_found="--json --help" ;;
     logs) _analysis_found="--attempt --all --list --help" ;;
     gc) _analysis_found="--delete --stale --history --version --yes --help" ;;
+    credentials) _analysis_found="--renew --help" ;;
+    ls) _analysis_found="--long --recursive --all --help" ;;
+    cp) _analysis_found="--recursive --force --help" ;;
+    rm) _analysis_found="--recursive --dry-run --yes --help" ;;
+    cache) _analysis_found="--clear --help" ;;
     *) _analysis_found="--help" ;;
   esac
 }

@@ -130,9 +130,9 @@ def _copy(jobs: Sequence[Job], advance: Callable[[int], None]) -> list[Job]:
     Raises:
         OutageError: if a server does not answer; the rest is not tried then.
     """
-    from analysis.engine.storage.parallel import concurrently
     from analysis.engine.storage import transfer
     from analysis.engine.storage.base import OutageError, RemoteError
+    from analysis.engine.storage.parallel import concurrently
 
     def attempt(job: Job) -> OSError | None:
         try:

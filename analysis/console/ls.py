@@ -111,7 +111,7 @@ def _places(arguments: argparse.Namespace) -> list[Place]:
 
 def _listed(where: Place, recursive: bool, everything: bool) -> list[Found] | None:
     """A file, or what is in a folder; ``None`` if there is nothing."""
-    from analysis.engine.storage.transfer import entry
+    from analysis.engine.storage.transfer import Place, entry
     from analysis.engine.storage.trees import Found, is_transient, tree
 
     there = entry(where)
@@ -123,7 +123,9 @@ def _listed(where: Place, recursive: bool, everything: bool) -> list[Found] | No
         return sorted(tree(where, everything), key=lambda found: found.parts)
     entries = sorted(where.store.entries(where.address))
     return [
-        Found(where / e.name, (e.name,), e) for e in entries if everything or not is_transient(where.address / e.name)
+        Found(Place(where.store, where.address / e.name), (e.name,), e)
+        for e in entries
+        if everything or not is_transient(where.address / e.name)
     ]
 
 

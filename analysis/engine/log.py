@@ -15,10 +15,11 @@ from luigi.rpc import RPCError
 from analysis.engine import session
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage import masking
+from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.masking import masked
 from analysis.errors import AnalysisError
 
-_USER_ERRORS = (AnalysisError, ParameterException, RPCError)
+_USER_ERRORS = (AnalysisError, ParameterException, RemoteError, RPCError)
 # luigi reports errors of complete() and requires() as text
 _SCHEDULING = re.compile(
     r"Will not run (?P<task>\w+)\(.*\n(?:[\w.]+\.)?(?P<error>\w+): (?P<sentence>[^\n]+)\s*\Z", re.DOTALL

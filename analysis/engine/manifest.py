@@ -116,7 +116,8 @@ class Manifest:
         if masked(content) != content:
             msg = (
                 f"the recipe of {self.task} has a token, a password or a signed URL, which would be in the manifest: "
-                "take it out of parameters, settings and names of inputs ('analysis credentials' says where tools find one)"
+                "take it out of parameters, settings and names of inputs ('analysis credentials' says where tools find "
+                "one)"
             )
             raise CredentialError(msg)
         return content.encode()

@@ -9,7 +9,7 @@ import law
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from analysis.engine import policy
+from analysis.engine import policy, session
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -82,6 +82,19 @@ class QuestionsTask(law.Task):  # type: ignore[misc]
         from analysis.engine.maintain import verify_checksums
 
         self._answer(verify_checksums)
+
+    def _fetch_output(self, value: tuple[str, ...]) -> None:
+        from analysis.engine.fetch import fetch_output
+
+        self._answer(lambda task: fetch_output(task, value))
+
+    def _remove_output(self, value: tuple[str, ...]) -> bool:
+        from analysis.engine.fetch import remove_output, runs_afterwards
+
+        self._answer(lambda task: remove_output(task, value))
+        if goes_on := runs_afterwards(value):
+            session.begin(cast("AnalysisTask", self))
+        return goes_on
 
     def _cancel(self, value: str) -> None:
         from analysis.engine.backends.control import cancel

@@ -92,6 +92,13 @@ def remember_root(task: AnalysisTask) -> None:
         progress.start()
 
 
+def begin(task: AnalysisTask) -> None:
+    """Start the session after a question that is followed by a run."""
+    global _is_decided  # noqa: PLW0603
+    _is_decided = False
+    remember_root(task)
+
+
 def _processes(task: AnalysisTask) -> tuple[int, int]:
     """How many tasks compute here at once, and how many processes luigi forks: one per workflow that waits for jobs."""
     workers = int(luigi.interface.core().workers)

@@ -13,7 +13,7 @@ from analysis.engine.storage.cache import Cache
 from analysis.engine.storage.local import LocalStore
 from analysis.engine.storage.remote import RemoteStore
 from tests.console.test_gc import Terminal
-from tests.engine.lock_holders import Process
+from tests.engine.lock_holders import HOLD, Process, line, start
 from tests.engine.storage.toy_server import ToyServer, toy_store
 
 Output = pytest.CaptureFixture[str]
@@ -43,12 +43,12 @@ def paths(folder: Path) -> set[str]:
 
 
 def fails(words: list[str], sentence: str, capsys: Output) -> str:
-    """A command ends with code 1, and one sentence."""
+    """A command ends with code 1, and one sentence; before it, a store may warn of its servers."""
     assert main(words) == 1
-    said = capsys.readouterr()
-    assert sentence in said.err
-    assert said.err.count("\n") == 1
-    return said.err
+    *others, last = capsys.readouterr().err.splitlines()
+    assert sentence in last
+    assert [line for line in others if not line.startswith("WARNING: analysis.engine.storage")] == []
+    return last
 
 
 pytestmark = pytest.mark.usefixtures("remote")
@@ -118,7 +118,9 @@ def test_ls_of_no_task(capsys: Output) -> None:
     assert "there is no task NoSuchTask" in capsys.readouterr().err
 
 
-def test_ls_of_stores(remote: RemoteStore, server: ToyServer, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+def test_ls_of_stores(
+    remote: RemoteStore, server: ToyServer, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
     monkeypatch.setattr(ls, "known_stores", lambda: [LocalStore(store), remote])
     assert main(["ls"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
@@ -149,7 +151,7 @@ def test_cp_of_a_folder(server: ToyServer, tmp_path: Path, capsys: Output) -> No
     assert paths(tmp_path / "all") == {"Toy/a.json", "Toy/b #1.json", "Toy/manifests/0.json"}
     assert main(["cp", "-r", str(tmp_path / "all"), "toy:/v1"]) == 0
     assert "v1/all/Toy/manifests/0.json" in paths(server.folder)
-    assert "3 files, 2.01 kB copied to toy:/v1/all" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("3 files, 2.01 kB copied to toy:/v1\n")
 
 
 def test_cp_copies_manifests_last(server: ToyServer, tmp_path: Path, capsys: Output) -> None:
@@ -240,7 +242,9 @@ def test_rm_asks_on_a_terminal(server: ToyServer, answer: str, code: int, monkey
     assert len(paths(server.folder)) == (0 if code == 0 else 4)
 
 
-@pytest.mark.parametrize("address", ["toy:/", "toy:", "{store}", "{store}/", "{store}/v1/..", "/", "{tmp}", "/etc/hosts"])
+@pytest.mark.parametrize(
+    "address", ["toy:/", "toy:", "{store}", "{store}/", "{store}/v1/..", "/", "{tmp}", "/etc/hosts"]
+)
 def test_rm_never_removes_the_root_or_what_is_outside(
     address: str, server: ToyServer, store: Path, tmp_path: Path, capsys: Output
 ) -> None:
@@ -266,22 +270,33 @@ def test_rm_never_follows_links(store: Path, tmp_path: Path, capsys: Output) -> 
     assert not (store / "v1").exists()
 
 
-def test_rm_respects_locks(store: Path, started: list[Process], capsys: Output) -> None:
-    from analysis.engine.lock import Lock
-    from tests.engine.lock_holders import start
-
-    started.append(holder := start("hold", store / "v1/Toy/manifests/.1.lock"))
-    holder.expect("held")
-    before = paths(store)
-    for words in (["-r", "--yes", str(store / "v1")], [str(store / "v1/Toy/a_1.txt")]):
-        assert main(["rm", *words]) == 1
-        assert "is still there: somebody is at work there" in capsys.readouterr().err
-        assert paths(store) == before
-    holder.kill()
-    holder.wait()
-    assert main(["rm", "-r", "--yes", str(store / "v1")]) == 0
+def test_rm_respects_locks(store: Path, capsys: Output) -> None:
+    started: list[Process] = []
+    try:
+        holder = start(started, HOLD, store / "v1/Toy/manifests/.1.lock")
+        assert line(holder) == "held"
+        before = paths(store)
+        for words in (["-r", "--yes", str(store / "v1")], [str(store / "v1/Toy/a_1.txt")]):
+            assert main(["rm", *words]) == 1
+            assert "is still there: somebody is at work there" in capsys.readouterr().err
+            assert paths(store) == before
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    assert main(["rm", "-r", "--yes", str(store / "v1")]) == 0  # its holder is gone
     assert not (store / "v1").exists()
-    assert Lock
+
+
+def test_rm_respects_locks_on_servers(remote: RemoteStore, server: ToyServer, capsys: Output) -> None:
+    before = paths(server.folder)
+    with remote.lock(remote.root / "v1/Toy/manifests/.0.lock"):  # type: ignore[attr-defined]
+        assert main(["rm", "-r", "--yes", "toy:/v1"]) == 1
+        assert "somebody is at work there" in capsys.readouterr().err
+        assert main(["rm", "toy:/v1/Toy/a.json"]) == 1
+        assert before <= paths(server.folder)
+    assert main(["rm", "-r", "--yes", "toy:/v1"]) == 0
+    assert list(server.folder.iterdir()) == []
 
 
 # outages
@@ -304,7 +319,7 @@ def test_an_outage_is_said(words: list[str], server: ToyServer, tmp_path: Path, 
     (tmp_path / "new.txt").write_text("1")
     before = paths(tmp_path)
     server.is_down = True
-    said = fails([word.format(tmp=tmp_path) for word in words], "connection refused: nothing is known of what is there", capsys)
+    said = fails([word.format(tmp=tmp_path) for word in words], "nothing is known of what is there", capsys)
     assert said.startswith("StorageOutageError: ")
     assert paths(tmp_path) == before
 

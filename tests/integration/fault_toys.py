@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,6 +67,28 @@ class FaultToy(AnalysisWorkflow):
 
     def do_bad(self, _attempt: int) -> None:
         msg = f"branch {self.branch} is bad"
+        raise ValueError(msg)
+
+    def do_secret(self, _attempt: int) -> None:
+        """Tell which credentials this job has, and fail with them in what is said, once the gate is open."""
+        names = ("X509_USER_PROXY", "BEARER_TOKEN_FILE")
+        files = {name: Path(os.environ[name]) for name in names if name in os.environ}
+        found = {
+            name: [str(path), f"{path.stat().st_mode & 0o7777:o}", path.read_text()] for name, path in files.items()
+        }
+        found["variables"] = sorted(name for name, value in os.environ.items() if "SECRET" in name or "eyJ" in value)
+        report = Path(self.place) / "found.json"
+        report.with_suffix(".part").write_text(json.dumps(found))
+        report.with_suffix(".part").replace(report)
+        self.do_gate(1)
+        secrets = "".join(path.read_text() for path in files.values())
+        print(f"printed: {secrets}")
+        subprocess.run(["echo", f"of a program: {secrets}"], check=True)
+        msg = f"the server did not like {secrets}"
+        raise ValueError(msg)
+
+    def do_leak(self, _attempt: int) -> None:
+        msg = f"the server did not like {os.environ['BEARER_TOKEN']}"
         raise ValueError(msg)
 
     def do_flaky(self, attempt: int) -> None:

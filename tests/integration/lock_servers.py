@@ -162,7 +162,11 @@ class DavStore(_Requests):
         except NotFoundError:
             return
 
-    remove_folder = remove
+    def remove_folder(self, folder: PurePath) -> None:
+        try:
+            self._ask("remove folder", "DELETE", folder)
+        except NotFoundError:
+            return
 
 
 def store_at(url: str) -> XRootDStore | DavStore:

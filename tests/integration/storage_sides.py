@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-PATIENCE = 60.0
+PATIENCE = 45.0
 """Seconds after which a call that has not come back is a failure of the test."""
 
 

@@ -58,12 +58,16 @@ def test_files_on_a_web_server_give_the_same_selection(
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-def test_file_that_cannot_be_had_is_not_called_damaged(law: Law, server: str, tmp_path: Path, reachable: bool) -> None:
+def test_file_that_cannot_be_had_is_not_called_damaged(
+    law: Law, server: str, tmp_path: Path, reachable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAW__inputs__patience", "0")
     url = f"{server}/nowhere.root" if reachable else f"http://127.0.0.1:{free_port()}/ttbar_0.root"
     campaign = write_campaign(tmp_path / "remote.yaml", {"ttbar": [url]})
     finished = law("IndexFiles", "--campaign", campaign, "--dataset", "ttbar")
     assert finished.returncode == 30
-    assert f"InputFileError: {url} cannot be read" in finished.stderr
-    assert "check the network, the server and the path" in finished.stderr
+    error = "NotFoundError" if reachable else "OutageError"
+    assert f"{error}: read {url}: " in finished.stderr
+    assert ("http 404 not found" if reachable else "nothing is known of what is there") in finished.stderr
     assert "damaged" not in finished.stderr
     assert "Traceback" not in finished.stderr

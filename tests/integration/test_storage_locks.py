@@ -78,14 +78,14 @@ def test_requests(store: XRootDStore | DavStore) -> None:
 
 def test_a_folder_takes_the_place_of_an_empty_one_only(store: XRootDStore | DavStore) -> None:
     for name in ("a", "b"):
-        store.write_plain(ROOT / name / name, b"content")
+        store.write_plain(ROOT / name / f"{name}.txt", b"content")
     with pytest.raises(RemoteError, match="not empty"):
         store.rename_folder(ROOT / "a", ROOT / "b")
-    assert [entry.name for entry in store.entries(ROOT / "b")] == ["b"]
-    store.remove(ROOT / "b" / "b")
+    assert [entry.name for entry in store.entries(ROOT / "b")] == ["b.txt"]
+    store.remove(ROOT / "b" / "b.txt")
     store.rename_folder(ROOT / "a", ROOT / "b")
-    assert [entry.name for entry in store.entries(ROOT / "b")] == ["a"]
-    store.remove(ROOT / "b" / "a")
+    assert [entry.name for entry in store.entries(ROOT / "b")] == ["a.txt"]
+    store.remove(ROOT / "b" / "a.txt")
     store.remove_folder(ROOT / "b")
 
 

@@ -118,7 +118,7 @@ def test_refuses_and_accepts_again(echo: int) -> None:
 def test_a_server_that_is_away() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with FaultProxy(port) as proxy, connect(proxy) as connection, pytest.raises(ConnectionResetError):
+    with FaultProxy(port) as proxy, pytest.raises(ConnectionResetError), connect(proxy) as connection:
         connection.recv(1)
 
 

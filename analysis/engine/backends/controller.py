@@ -240,6 +240,7 @@ class Controller:
         self._land()
         jobs = list(self.ledger.active_jobs(self.key).values())
         self._cancel(jobs)
+        jobcredentials.forget(self.ledger)
         return len(jobs)
 
     def _recover(self) -> None:

@@ -375,7 +375,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0 if all branches are done, 1 if not, 83 if nothing could be started.
     """
-    masking.install()
+    sys.excepthook = masking.excepthook
     try:
         spec = JobSpec.read(Path(os.environ.get("ANALYSIS_JOB_SPEC", "")))
         supervisor = Supervisor(spec, job_from(os.environ), parse_branches("".join(arguments)))

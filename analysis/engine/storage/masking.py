@@ -78,19 +78,13 @@ def masked_bytes(content: bytes) -> bytes:
 
 
 def mask_record(record: logging.LogRecord) -> None:
-    """Mask the message of a log record, and its traceback."""
-    import traceback
-
+    """Mask the message of a log record."""
     try:
         text = record.getMessage()
     except (TypeError, ValueError):  # logging itself will tell
         return
     if (found := masked(text)) != text:
         record.msg, record.args = found, ()
-    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
-        trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-        if (found := masked(trace)) != trace:
-            record.exc_text = found  # which formatters do not make again
 
 
 def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -114,5 +108,7 @@ def install() -> None:
         return record
 
     sys.excepthook = excepthook
+    format_exception = logging.Formatter.formatException  # of all formatters: law's one makes the text itself
+    logging.Formatter.formatException = lambda self, ei: masked(format_exception(self, ei))  # type: ignore[method-assign]
     masking_factory.masks = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(masking_factory)

@@ -36,7 +36,4 @@ def concurrently(function: Callable[[T], R], items: Iterable[T], limit: int) -> 
         finally:
             for future in futures:
                 future.cancel()
-    for future in futures:
-        if not future.cancelled() and (error := future.exception()) is not None:
-            raise error
-    return [future.result() for future in futures]
+    return [future.result() for future in futures]  # what was cancelled comes after what failed

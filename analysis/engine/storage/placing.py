@@ -129,6 +129,11 @@ def _place_once(session: Session, parts: Parts, content: Content, verifier: Veri
             raise DamageError(operation, session.endpoint.url(parts), problem)
         rename(session, sent, parts, lambda: verifier.problem(session, parts, content))
         placed = True
+    except RemoteError as error:  # people know the file by its final name
+        folder, slash, name = error.url.rpartition("/")
+        if name.endswith(".part"):
+            error.url = f"{folder}{slash}{session.endpoint.url(parts).rpartition('/')[2]}"
+        raise
     finally:
         _forget(session, temporary[:-1] if placed else temporary)
 

@@ -84,11 +84,11 @@ def open_ranges(url: str, timeout: int) -> RangeFile:
     Raises:
         RemoteError: if it cannot be opened.
     """
-    scheme, _, rest = url.partition("://")
+    scheme = url.partition("://")[0]
     if scheme.lower() in {"root", "roots", "xroot", "xroots"}:
         return RootFile(url, timeout)
     if scheme.lower() in {"http", "https", "dav", "davs"}:
-        return HttpFile(f"{scheme.lower().replace('dav', 'http')}://{rest}", timeout)
+        return HttpFile(url, timeout)
     raise error_of(errno.EPROTONOSUPPORT, "open", url, f"{scheme} is not read remotely: use root, https or davs")
 
 
@@ -138,10 +138,13 @@ class HttpFile:
         import aiohttp
         from fsspec.asyn import get_loop, sync
 
-        self._url, self._loop, self._sync = url, get_loop(), sync
-        self._session: aiohttp.ClientSession = self._run(_session, timeout, _headers(url), _context(url))
+        scheme, _, rest = url.partition("://")
+        self._url, self._address = url, f"{scheme.lower().replace('dav', 'http')}://{rest}"
+        self._loop, self._sync = get_loop(), sync
+        headers, context = ({}, True) if self._address.startswith("http:") else (_headers(url), _context(url))
+        self._session: aiohttp.ClientSession = self._run(_session, timeout, headers, context)
         try:
-            self._head, self.size = self._run(self._get, (0, HEAD))
+            self._head, self.size = self._run(self._first)
         except BaseException:
             self.close()
             raise
@@ -164,6 +167,19 @@ class HttpFile:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _http_error(self._url, error) from error
 
+    async def _first(self) -> tuple[bytes, int]:
+        import aiohttp
+
+        try:
+            return await self._get((0, HEAD))
+        except aiohttp.ClientPayloadError:  # XRootD 5 announces more than there is if the file is smaller
+            async with self._session.head(self._address, allow_redirects=True) as answer:
+                answer.raise_for_status()
+                size = answer.content_length
+            if size is None or size >= HEAD:
+                raise
+        return await self._get((0, size)) if size else (b"", 0)
+
     async def _gather(self, ranges: Sequence[Range]) -> list[bytes]:
         import asyncio
 
@@ -177,7 +193,7 @@ class HttpFile:
     async def _get(self, wanted: Range) -> tuple[bytes, int]:
         """Content of a range, and the size of the file."""
         start, stop = wanted
-        async with self._session.get(self._url, headers={"Range": f"bytes={start}-{stop - 1}"}) as answer:
+        async with self._session.get(self._address, headers={"Range": f"bytes={start}-{stop - 1}"}) as answer:
             size = answer.headers.get("Content-Range", "").rpartition("/")[2]
             if answer.status == 416 and size == "0":
                 return b"", 0
@@ -204,17 +220,13 @@ async def _session(timeout: int, headers: dict[str, str], context: ssl.SSLContex
 def _headers(url: str) -> dict[str, str]:
     from analysis.engine.storage.credentials import bearer_token
 
-    if not url.startswith("https:"):
-        return {}
     with told_as_denied("open", url):
         token = bearer_token()
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _context(url: str) -> ssl.SSLContext | bool:
+def _context(url: str) -> ssl.SSLContext:
     """Trust in the certificates of the grid and of the system; the user's proxy."""
-    if not url.startswith("https:"):
-        return True
     import ssl
 
     from analysis.engine.storage.credentials import proxy_file

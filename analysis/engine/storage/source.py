@@ -73,7 +73,8 @@ class RemoteFile:
                 content = self._read(candidate, ranges)
             except RemoteError as error:
                 self.close()
-                if candidate.cache and not isinstance(error, (NotFoundError, DeniedError)):
+                elsewhere = candidate.cache and len(self._candidates) > len(self._skipped) + 1
+                if elsewhere and not isinstance(error, (NotFoundError, DeniedError)):
                     self._fall_back(candidate, error)
                 elif not error.is_transient or not backoff.pause():
                     raise
@@ -90,8 +91,7 @@ class RemoteFile:
         return next(c for c in xcache.usable(self._candidates) if c.url not in self._skipped)
 
     def _fall_back(self, candidate: Candidate, error: RemoteError) -> None:
-        if len(self._candidates) > len(self._skipped) + 1:
-            self._skipped.add(candidate.url)
+        self._skipped.add(candidate.url)
         if error.is_transient:
             xcache.leave_alone(candidate.cache, error.reason, self._rest)
 

@@ -40,7 +40,7 @@ def store_named(name: str) -> Store:
     """
     if name == "local":
         return local_store()
-    kinds = {choice.kind for choice in settings.choices() if choice.section == name}
+    kinds = {choice.kind for choice in settings.choices() if choice.section == name != ""}
     if "local" in kinds:
         return _store(settings.Choice("local", name))
     if not (NAME.fullmatch(name) and settings.is_store(name)) or name in settings.RESERVED:
@@ -151,9 +151,7 @@ def _mirrored(remote: RemoteStore, mirror: Path) -> MirroredStore:
     return MirroredStore(remote, mirror)
 
 
-@functools.lru_cache(maxsize=64)
-def _interface(scheme: str, choice: str, timeout: int) -> Interface:  # noqa: ARG001
+def _interface(scheme: str, choice: str, timeout: int) -> Interface:
     from analysis.engine.storage.interfaces import interface_for
 
-    found: Interface = interface_for(scheme, choice)
-    return found
+    return interface_for(scheme, choice, timeout)

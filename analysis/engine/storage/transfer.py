@@ -98,8 +98,6 @@ def entry(where: Place) -> Entry | None:
             status = address.lstat()
             is_folder = stat.S_ISDIR(status.st_mode)
             return Entry(address.name, 0 if is_folder else status.st_size, is_folder, status.st_mtime)
-        if address == store.root:
-            return Entry("", 0, True, 0.0)
         return _remote(store).stat(address)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -65,7 +65,7 @@ class Job:
 
     def variables(self) -> dict[str, str]:
         usual = {
-            "ANALYSIS_STORE": str(self.workflow.store),
+            "ANALYSIS_STORE": str(self.workflow.store.root),
             "ANALYSIS_JOB_SPEC": str(self.folder / "spec.json"),
             "ANALYSIS_JOB_TOKEN": "0a1b",
             "ANALYSIS_JOB_REPOSITORY": str(REPOSITORY),

@@ -25,6 +25,8 @@ from analysis.engine.backends.failures import (
 from analysis.engine.backends.jobenv import JOB_SCRIPT
 from analysis.engine.backends.worker import NO_SPEC
 from analysis.engine.errors import ManifestError, MismatchError, OutputError, StoreError, TransientError
+from analysis.engine.storage.base import error_of as storage_error
+from analysis.engine.storage.credentials import CredentialError
 
 CODE, MEMORY, STORAGE = FailureClass.CODE, FailureClass.MEMORY, FailureClass.STORAGE
 CREDENTIAL, ENVIRONMENT, NODE = FailureClass.CREDENTIAL, FailureClass.ENVIRONMENT, FailureClass.NODE
@@ -67,6 +69,13 @@ def error_of(module: str, name: str = "SomeError", base: type[Exception] = Excep
         (ValueError("a timeout of 3 s"), STORAGE),
         (OSError("[FATAL] Auth failed: No protocols left to try"), CREDENTIAL),
         (OSError("the certificate has expired"), CREDENTIAL),
+        (CredentialError("the token has other words for it"), CREDENTIAL),
+        (storage_error(errno.EACCES, "write", "root://h//a", "permission denied"), CREDENTIAL),
+        (storage_error(errno.EHOSTUNREACH, "stat", "root://h//a", "no answer, token expired?"), FailureClass.STORAGE),
+        (storage_error(errno.ENOMEM, "stat", "root://h//a", "of the server"), FailureClass.STORAGE),
+        (storage_error(errno.EBADMSG, "download", "root://h//a", "checksum"), FailureClass.STORAGE),
+        (storage_error(errno.ENOSPC, "upload", "root://h//a", "full"), FailureClass.STORAGE),
+        (storage_error(errno.ENOENT, "read", "root://h//a", "not there"), FailureClass.STORAGE),
         (RuntimeError("proxy expired"), CREDENTIAL),
         (RuntimeError("Token has expired"), CREDENTIAL),
         (error_of("aiohttp", "Unauthorized"), CREDENTIAL),
@@ -266,3 +275,11 @@ def test_frames_of_a_crash_are_those_of_the_thread_that_crashed() -> None:
 def test_exit_codes_of_the_job_script_are_known() -> None:
     used = {int(code) for code in re.findall(r"fail (8\d) ", JOB_SCRIPT.read_text())}
     assert {*used, 81, 82, NO_SPEC} == EXIT_CODES.keys()
+
+
+def test_report_has_no_secret() -> None:
+    """Also where the sentence is cut off within it."""
+    token = "eyJhbGciOiJub25lIn0." + 400 * "eyJzdWIi" + ".c2ln"
+    found = failure_of(ValueError(f"{'x' * 590} {token}"))
+    assert "eyJ" not in str(found.to_json())
+    assert found.sentence.endswith("<secret>")

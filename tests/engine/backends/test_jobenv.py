@@ -16,6 +16,8 @@ SHELL = {
     "PATH": "/bin",
     "HOME": "/home/me",
     "X509_USER_PROXY": "/tmp/x509up_u1",
+    "BEARER_TOKEN": "never seen",
+    "X509_CERT_DIR": "/etc/certificates",
 }
 
 
@@ -31,13 +33,13 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobFiles:
 
 @pytest.mark.parametrize("backend", ["htcondor", "slurm"])
 def test_shared_file_system(backend: str, files: JobFiles) -> None:
-    settings = BatchSettings(forward_env="MY_VARIABLE, NOT_SET")
+    settings = BatchSettings(forward_env="MY_VARIABLE, NOT_SET, BEARER_TOKEN")
     found, inputs = job_environment(backend, Path("/x/spec.json"), Path("/store"), "0a1b", settings, SHELL)
     assert inputs == ()
     assert found == {
         "LAW__luigi_core__x": "1",
         "MY_VARIABLE": "a b",
-        "X509_USER_PROXY": "/tmp/x509up_u1",
+        "X509_CERT_DIR": "/etc/certificates",
         "ANALYSIS_STORE": "/store",
         "ANALYSIS_JOB_BACKEND": backend,
         "ANALYSIS_JOB_TOKEN": "0a1b",

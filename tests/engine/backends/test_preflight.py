@@ -77,7 +77,7 @@ def test_all_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     for name in ("X509_USER_PROXY", "BEARER_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     task, settings = Toy(workflow="slurm", max_runtime="2h"), BatchSettings()
-    for seconds, said in ((10_000, ""), (1000, "Toy: the token in BEARER_TOKEN is valid for 17 min only, and a job ")):
+    for seconds, said in ((10_000, ""), (4000, "Toy: the token in BEARER_TOKEN is valid for 67 min only, and a job ")):
         monkeypatch.setenv("BEARER_TOKEN", token({"exp": seconds}))
         monkeypatch.setattr("time.time", lambda: 0.0)
         preflight.check(task, settings)

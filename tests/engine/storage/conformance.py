@@ -22,7 +22,6 @@ from urllib.parse import quote
 import pytest
 
 from analysis.engine.storage.base import (
-    Entry,
     ExistsError,
     FolderError,
     Interface,
@@ -34,7 +33,22 @@ from analysis.engine.storage.base import (
 from analysis.engine.storage.interfaces.common import HTTP
 from analysis.engine.storage.parallel import concurrently
 
-NAMES = ("sp ace", "a#b", "a?b", "a%20b", "a%b", "ümläut€", "a+b", "a&b=c;d", "it's", "[x]{y}", "日本", "~t", "-x", "a:b@c")
+NAMES = (
+    "sp ace",
+    "a#b",
+    "a?b",
+    "a%20b",
+    "a%b",
+    "ümläut€",
+    "a+b",
+    "a&b=c;d",
+    "it's",
+    "[x]{y}",
+    "日本",
+    "~t",
+    "-x",
+    "a:b@c",
+)
 
 
 @dataclass(frozen=True)
@@ -46,14 +60,12 @@ class Place:
         url: of the folder.
         has_checksums: whether the server computes them.
         makes_parents: whether the server makes missing folders by itself.
-        has_folders: whether folders are things of their own; else a folder is there as long as something is in it.
     """
 
     interface: Interface
     url: str
     has_checksums: bool = True
     makes_parents: bool = True
-    has_folders: bool = True
 
     @property
     def scheme(self) -> str:
@@ -125,7 +137,7 @@ def test_a_listing_of_1200(place: Place) -> None:
     names = [f"data_{index}.json" for index in range(1200)]
     concurrently(lambda name: place.interface.write(place / name, name.encode()), names, 4)
     entries = place.interface.list(place.url)
-    assert sorted(entries) == sorted((entry for entry in entries), key=lambda entry: entry.name)
+    assert len(entries) == 1200
     assert {entry.name: entry.size for entry in entries} == {name: len(name) for name in names}
 
 
@@ -180,14 +192,11 @@ def test_rename_replaces_a_file(place: Place) -> None:
     place.interface.rename(place / "new", place / "old")
     assert place.interface.read(place / "old") == b"new content"
     assert place.names() == {"old"}
-    if place.has_folders:
-        place.interface.rename(place / "old", place / "old")
-        assert place.interface.read(place / "old") == b"new content"
+    place.interface.rename(place / "old", place / "old")
+    assert place.interface.read(place / "old") == b"new content"
 
 
 def test_rename_replaces_no_folder_with_something_in_it(place: Place) -> None:
-    if not place.has_folders:
-        pytest.skip("it has no folders")
     for name in ("one", "two"):
         place.interface.make_folder(place / name)
         place.interface.write(f"{place / name}/file", name.encode())
@@ -198,8 +207,6 @@ def test_rename_replaces_no_folder_with_something_in_it(place: Place) -> None:
 
 
 def test_of_many_that_rename_a_full_folder_one_succeeds(place: Place) -> None:
-    if not place.has_folders:
-        pytest.skip("it has no folders")
     names = [f"claim-{index}" for index in range(8)]
     for name in names:
         place.interface.make_folder(place / name)
@@ -251,19 +258,13 @@ def test_only_an_empty_folder_is_removed(place: Place) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_kept_or_refused(place: Place, name: str) -> None:
     """Nothing of another name is ever written."""
-    try:
-        place.interface.write(place / name, name.encode())
-    except RemoteError as error:
-        assert error.errno == errno.EINVAL
+    if is_refused(lambda: place.interface.write(place / name, name.encode())):
         assert place.names() == set()
         return
     assert place.names() == {name}
     assert place.interface.stat(place / name).name == name
     assert place.interface.read(place / name) == name.encode()
-    try:
-        place.interface.rename(place / name, place / f"{name}2")
-    except RemoteError as error:
-        assert error.errno == errno.EINVAL
+    if is_refused(lambda: place.interface.rename(place / name, place / f"{name}2")):
         assert place.names() == {name}
     else:
         assert place.names() == {f"{name}2"}
@@ -273,9 +274,9 @@ def test_a_name_is_kept_or_refused(place: Place, name: str) -> None:
 
 
 def test_which_names_are_possible(place: Place) -> None:
-    refused = {"file": set(), "s3": {"a?b"}, "root": {"a?b"}}.get(place.scheme, {"a?b", "a%20b", "a%b"})
+    refused: set[str] = {"file": set[str](), "s3": {"a?b"}, "root": {"a?b"}}.get(place.scheme, {"a?b", "a%20b", "a%b"})
     for name in ("a?b", "a%20b", "a%b", "a#b", "sp ace"):
-        if name in refused and place.scheme != "s3":
+        if name in refused:
             with pytest.raises(RemoteError, match="is not possible with"):
                 place.interface.write(place / name, b"1")
         else:
@@ -332,13 +333,19 @@ def test_a_dead_port_is_an_outage(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_stalled_server_is_an_outage(place: Place, tmp_path: Path, brief: Callable[[], Interface]) -> None:
-    if place.scheme == "file":
-        pytest.skip("it has no server")
     with stalled() as port:
         check_outage(place, port, tmp_path, most=20.0, interface=brief())
 
 
+OF_SERVERS = (test_a_dead_port_is_an_outage, test_a_stalled_server_is_an_outage)
+OF_FOLDERS = (
+    test_rename_replaces_no_folder_with_something_in_it,
+    test_of_many_that_rename_a_full_folder_one_succeeds,
+    test_a_missing_parent_is_made_or_said_to_be_absent,
+)
+"""Those for what has folders that are things of their own."""
 TESTS = [test for name, test in list(globals().items()) if name.startswith("test_")]
+"""All of them."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +358,17 @@ class Operation:
 
     def __call__(self) -> object:
         return self.call()
+
+
+def is_refused(request: Callable[[], object]) -> bool:
+    """Whether a name is one that the library cannot say."""
+    try:
+        request()
+    except RemoteError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return True
+    return False
 
 
 def requests(interface: Interface, url: str, other: str, folder: Path) -> list[Operation]:
@@ -373,8 +391,6 @@ def requests(interface: Interface, url: str, other: str, folder: Path) -> list[O
 
 def check_outage(place: Place, port: int, folder: Path, most: float, interface: Interface | None = None) -> None:
     """All requests to a port of this machine say that the server is away, in time."""
-    if place.scheme == "file":
-        pytest.skip("it has no server")
     url = f"{place.scheme}://localhost:{port}/{'/' if place.scheme == 'root' else ''}store/file"
     for operation in requests(interface or place.interface, url, f"{url}2", folder):
         begun = time.monotonic()
@@ -407,7 +423,7 @@ def forked(work: Callable[[], None], limit: float = 60.0) -> str:
         said = b"done"
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - it is told to the parent
+        except BaseException as error:
             said = repr(error).encode()[:1000]
         os.write(begin, said)
         os._exit(0)
@@ -419,8 +435,3 @@ def forked(work: Callable[[], None], limit: float = 60.0) -> str:
     os.waitpid(child, 0)
     os.close(end)
     return said.decode()
-
-
-def entry_names(entries: list[Entry]) -> list[str]:
-    """Names of entries."""
-    return sorted(entry.name for entry in entries)

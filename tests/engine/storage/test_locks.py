@@ -256,8 +256,10 @@ def test_answer_to_the_rename_that_was_lost(
         rename(folder, destination)
 
     monkeypatch.setattr(store, "rename_folder", rename_twice)
-    with RemoteLock(store, LOCK) as lock:
-        assert lock.still_ours()
+    lock = RemoteLock(store, LOCK)
+    assert lock.acquire()
+    assert lock.still_ours()
+    lock.release()
     assert server.names() == ["manifests"]
 
 

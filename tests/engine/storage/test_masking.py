@@ -125,7 +125,7 @@ def test_traceback_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         fail(ValueError(TOKEN))
     except ValueError:
-        masking.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        masking.excepthook(*sys.exc_info())
     assert capsys.readouterr().err.endswith("\nValueError: <secret>\n")
 
 

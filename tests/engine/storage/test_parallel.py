@@ -20,15 +20,30 @@ def test_calls_are_made_at_the_same_time_and_no_thread_is_left() -> None:
     assert threading.active_count() == before
 
 
-def test_first_error_is_raised_and_what_did_not_begin_is_left_out() -> None:
+@pytest.mark.parametrize("limit", [1, 4])
+def test_first_error_in_the_order_of_the_items_is_raised(limit: int) -> None:
+    meeting = threading.Barrier(limit)
+
+    def work(item: int) -> None:
+        meeting.wait(timeout=20)
+        if item in (2, 3):
+            msg = f"item {item}"
+            raise ValueError(msg)
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="item 2"):
+        concurrently(work, range(4), limit)
+    assert threading.active_count() == before
+
+
+def test_after_an_error_nothing_new_begins() -> None:
     done = []
 
     def work(item: int) -> None:
-        if item == 1:
-            msg = "one"
-            raise ValueError(msg)
         done.append(item)
+        msg = "no"
+        raise ValueError(msg)
 
-    with pytest.raises(ValueError, match="one"):
-        concurrently(work, range(1000), 2)
-    assert len(done) < 999
+    with pytest.raises(ValueError, match="no"):
+        concurrently(work, range(10), 1)
+    assert done == [0]

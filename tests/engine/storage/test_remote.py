@@ -219,7 +219,9 @@ def test_what_arrives_damaged_twice_is_an_error_and_the_old_file_stays(
     server: Server, store: RemoteStore, fault: Fault
 ) -> None:
     server.fail(fault, Fault.NONE, Fault.NONE, fault)
-    with pytest.raises(DamageError, match=r"^upload root://a//store/v1/old: the checksum there is .{{8}} instead of "):
+    with pytest.raises(
+        DamageError, match=r"^upload root://a//store/v1/old: the checksum there is [0-9a-f]{8} instead of 9c3bfb3d"
+    ):
         _publish(store, "v1/old")
     assert server.file("store/v1/old") == b"old"
     assert server.unfinished() == []
@@ -227,7 +229,9 @@ def test_what_arrives_damaged_twice_is_an_error_and_the_old_file_stays(
 
 def test_disk_full_is_not_tried_again_and_leaves_nothing(server: Server, store: RemoteStore) -> None:
     server.fail(Fault.FULL)
-    with pytest.raises(RemoteError, match="no space left on device: free some space there") as caught:
+    with pytest.raises(
+        RemoteError, match=r"^upload root://a//store/v1/old: no space left on device: free some space there"
+    ) as caught:
         _publish(store, "v1/old")
     assert caught.value.errno == errno.ENOSPC
     assert server.operations() == ["upload", "remove"]
@@ -249,7 +253,7 @@ def test_server_that_goes_after_the_upload_and_stays_away(server: Server, tmp_pa
     source = tmp_path / "x"
     source.write_bytes(CONTENT)
     server.watch = lambda: server.down.add("a")
-    with pytest.raises(OutageError, match="tried for 30 s"):
+    with pytest.raises(OutageError, match=r"^checksum root://a//store/v1/old: connection refused, tried for 30 s: "):
         store.upload(source, store.root / "v1" / "old", len(CONTENT), _adler32(CONTENT))
     assert server.file("store/v1/old") == b"old"
     assert source.exists()
@@ -383,7 +387,7 @@ def test_file_that_is_not_what_its_manifest_says(server: Server, store: RemoteSt
         store.localized(store.root / "v1" / "old", 4, _adler32(b"old")),
     ):
         pytest.fail("never handed out")
-    with pytest.raises(DamagedCopyError, match="what arrived has the checksum 02810140 instead of 00000001"):
+    with pytest.raises(DamagedCopyError, match="what arrived has the checksum 028c0140 instead of 00000001"):
         store.fetch(store.root / "v1" / "old", 3, "00000001", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert server.operations() == ["download"] * 4

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ TIMEOUT = 30
 """Of a request, by default [s]."""
 SLOWEST = 2**18
 """A transfer that is slower than this is given up [bytes/s]."""
-CHUNK = 8 * 2**20
+CHUNK = 16 * 2**20
 """Bytes of a transfer that are sent or asked for at once."""
 IS_FOLDER = "it is a folder"
 IS_FILE = "it is a file"
@@ -158,6 +159,57 @@ class PerProcess(Generic[Client]):
         if (client := self._clients.get(mine)) is None:
             client = self._clients.setdefault(mine, self._make(key))
         return client
+
+    def mine(self) -> list[Client]:
+        """All clients of this process."""
+        return [client for (process, _), client in list(self._clients.items()) if process == os.getpid()]
+
+
+class ForkGate:
+    """Holds a fork back while answers are on their way that come to Python in threads of XRootD.
+
+    XRootD waits for these threads before a fork, and they for the interpreter, which the forking thread has.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(before=self._close, after_in_parent=self._open, after_in_child=self._reset)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it, no process is forked. Not to be used within itself."""
+        with self._changed:
+            while self._is_closed:
+                self._changed.wait()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._was_used = True
+                self._changed.notify_all()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._inside, self._is_closed, self._was_used = 0, False, False
+
+    def _close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            while self._inside:
+                self._changed.wait()
+        if self._was_used:
+            time.sleep(0.002)  # the thread that brought the last answer returns to XRootD
+
+    def _open(self) -> None:
+        with self._changed:
+            self._is_closed = False
+            self._changed.notify_all()
+
+
+FORKS = ForkGate()
+"""The gate of this process."""
 
 
 def same_folder_error(operation: str, url: str, stat: Callable[[str], Entry]) -> ExistsError | None:

@@ -13,8 +13,6 @@ from typing import Any, ClassVar, TypeVar
 
 from analysis.engine.storage.base import (
     Entry,
-    ExistsError,
-    FolderError,
     NotAFolderError,
     NotFoundError,
     RemoteError,
@@ -22,6 +20,7 @@ from analysis.engine.storage.base import (
 )
 from analysis.engine.storage.interfaces.common import (
     CHUNK,
+    FORKS,
     HTTP,
     IS_FILE,
     IS_FOLDER,
@@ -151,7 +150,7 @@ class _Systems:
         try:
             found = self._ask("list", url, lambda system, path: system.ls(path, detail=True, refresh=True))
         except NotAFolderError as error:
-            raise NotAFolderError("list", url, IS_FILE) from error
+            raise error_of(errno.ENOTDIR, "list", url, IS_FILE) from error
         address = _address("list", url)
         entries = [
             _entry(item["name"].rstrip("/").rpartition("/")[2], item)
@@ -159,7 +158,7 @@ class _Systems:
             if item["name"].strip("/") != self._path(address).strip("/")
         ]
         if len(entries) < len(found) and not self.stat(url).is_folder:
-            raise NotAFolderError("list", url, IS_FILE)
+            raise error_of(errno.ENOTDIR, "list", url, IS_FILE)
         return entries
 
     def read(self, url: str) -> bytes:
@@ -189,6 +188,10 @@ class _Systems:
         def move(system: Any, path: str) -> None:
             if url.startswith("file://"):
                 Path(path).replace(target)  # fsspec would move it into a folder of that name
+            elif url.startswith("s3://"):  # its move takes names for patterns
+                if path != target:
+                    system.cp_file(path, target)
+                    system.rm_file(path)
             else:
                 system.mv(path, target)
 
@@ -201,13 +204,13 @@ class _Systems:
 
     def remove(self, url: str) -> None:
         if self.stat(url).is_folder:
-            raise FolderError("remove", url, IS_FOLDER)
+            raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._ask("remove", url, lambda system, path: system.rm_file(path))
 
     def make_folder(self, url: str) -> None:
         with contextlib.suppress(NotFoundError):
             self.stat(url)
-            raise ExistsError("make folder", url, IS_THERE)
+            raise error_of(errno.EEXIST, "make folder", url, IS_THERE)
 
         def make(system: Any, path: str) -> None:
             if url.startswith("s3://"):  # it has no folders: an empty object that ends with a slash stands for one
@@ -229,7 +232,7 @@ class _Systems:
 
     def checksum(self, url: str) -> str | None:
         if self.stat(url).is_folder:
-            raise FolderError("checksum", url, IS_FOLDER)
+            raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER)
         if url.partition("://")[0] not in _ROOT:
             return None
         try:
@@ -243,9 +246,13 @@ class _Systems:
     def _content(self, operation: str, url: str) -> Generator[bytes, None, None]:
         found = self.stat(url)
         if found.is_folder:
-            raise FolderError(operation, url, IS_FOLDER)
+            raise error_of(errno.EISDIR, operation, url, IS_FOLDER)
         size = 0
-        with _as_remote(operation, url), self._client(url).open(self._path(_address(operation, url)), "rb") as file:
+        with (
+            _held(url),
+            _as_remote(operation, url),
+            self._client(url).open(self._path(_address(operation, url)), "rb") as file,
+        ):
             while size < found.size and (chunk := file.read(CHUNK)):
                 size += len(chunk)
                 yield chunk
@@ -256,7 +263,7 @@ class _Systems:
         if url.startswith("s3://"):
             with contextlib.suppress(NotFoundError):
                 if self.stat(url).is_folder:
-                    raise FolderError(operation, url, IS_FOLDER)
+                    raise error_of(errno.EISDIR, operation, url, IS_FOLDER)
 
         def write(system: Any, path: str) -> None:
             with system.open(path, "wb") as file:
@@ -266,7 +273,7 @@ class _Systems:
 
     def _ask(self, operation: str, url: str, question: Callable[[Any, str], Answer]) -> Answer:
         path = self._path(_address(operation, url))
-        with _as_remote(operation, url):
+        with _held(url), _as_remote(operation, url):
             return question(self._client(url), path)
 
     def _client(self, url: str) -> Any:
@@ -292,8 +299,12 @@ class _Systems:
         return fsspec.filesystem(scheme, **always)
 
 
+def _held(url: str) -> contextlib.AbstractContextManager[None]:
+    return FORKS.held() if url.partition("://")[0] in _ROOT else contextlib.nullcontext()
+
+
 def _address(operation: str, url: str) -> Address:
-    return address_of(operation, url, "?" if url.partition("://")[0] in _ROOT else "")
+    return address_of(operation, url, "" if url.startswith("file://") else "?")
 
 
 def _entry(name: str, found: dict[str, Any]) -> Entry:
@@ -314,6 +325,8 @@ def _as_remote(operation: str, url: str) -> Iterator[None]:
         if url.partition("://")[0] in _ROOT and error.errno is None:
             raise _of_xrootd(str(error), operation, url) from error
         code = _code(error)
+        if code == errno.EIO and url.startswith("s3://"):  # s3fs says so if it does not know what happened
+            code = errno.EHOSTUNREACH
         raise error_of(code, operation, url, plain(error.strerror or os.strerror(code))) from error
     except Exception as error:
         if not type(error).__module__.startswith(("botocore", "aiohttp", "fsspec")):

@@ -21,8 +21,6 @@ from typing import Any, ClassVar, TypeVar
 
 from analysis.engine.storage.base import (
     Entry,
-    ExistsError,
-    FolderError,
     NotAFolderError,
     NotFoundError,
     RemoteError,
@@ -34,6 +32,7 @@ from analysis.engine.storage.interfaces.common import (
     IS_FILE,
     IS_FOLDER,
     IS_THERE,
+    NOT_RENAMED,
     TIMEOUT,
     Address,
     Heard,
@@ -128,11 +127,11 @@ class GfalInterface:
         try:
             return self._ask("list", url, read)
         except RemoteError as error:
-            is_unclear = (
-                not isinstance(error, NotFoundError) and not error.is_transient
-            ) or error.errno == errno.EBADMSG
-            if is_unclear and not isinstance(error, NotAFolderError) and not self.stat(url).is_folder:
-                raise NotAFolderError("list", url, IS_FILE) from error
+            if isinstance(error, NotFoundError | NotAFolderError):
+                raise
+            # root:// has a code of its own making here, which elsewhere means damage
+            if (error.errno == errno.EBADMSG or not error.is_transient) and not self.stat(url).is_folder:
+                raise error_of(errno.ENOTDIR, "list", url, IS_FILE) from error
             raise
 
     def read(self, url: str) -> bytes:
@@ -185,10 +184,7 @@ class GfalInterface:
         """Give a file another name on the same server, at once; replaces a file of that name, but no full folder."""
         target = _address("rename", destination)
         if target.scheme in HTTP and target.quoted != target.path:
-            msg = (
-                "servers do not agree on how the new name is quoted: it may have letters, digits and -._~!$&'()*+,;=:@"
-            )
-            raise RemoteError("rename", destination, msg, errno.EINVAL)
+            raise error_of(errno.EINVAL, "rename", destination, NOT_RENAMED)
         try:
             self._ask("rename", url, lambda context, there: context.rename(there, _quoted(target)))
         except RemoteError as error:
@@ -199,14 +195,14 @@ class GfalInterface:
     def remove(self, url: str) -> None:
         """Remove a file."""
         if self.stat(url).is_folder:  # some servers would remove it
-            raise FolderError("remove", url, IS_FOLDER)
+            raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._ask("remove", url, lambda context, there: context.unlink(there))
 
     def make_folder(self, url: str) -> None:
         """Make one folder. Of those who try at the same moment several may succeed, for the server tells them so."""
         with contextlib.suppress(NotFoundError):
             self.stat(url)
-            raise ExistsError("make folder", url, IS_THERE)
+            raise error_of(errno.EEXIST, "make folder", url, IS_THERE)
         self._ask("make folder", url, lambda context, there: context.mkdir(there, 0o775))
 
     def remove_folder(self, url: str) -> None:
@@ -217,10 +213,9 @@ class GfalInterface:
 
     def checksum(self, url: str) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
+        self._size("checksum", url)  # of a folder, XRootD's WebDAV answers in a way that gfal2 may wait for the rest of
         try:
             answer = self._ask("checksum", url, lambda context, there: context.checksum(there, "ADLER32"))
-        except ExistsError as error:  # HTTP 409
-            raise FolderError("checksum", url, IS_FOLDER) from error
         except RemoteError as error:
             if error.errno in (errno.ENOTSUP, errno.ENOSYS):
                 return None
@@ -230,7 +225,7 @@ class GfalInterface:
     def _size(self, operation: str, url: str) -> int:
         found = self.stat(url)
         if found.is_folder:
-            raise FolderError(operation, url, IS_FOLDER)
+            raise error_of(errno.EISDIR, operation, url, IS_FOLDER)
         return found.size
 
     def _send(self, operation: str, url: str, chunks: Iterable[bytes]) -> None:
@@ -245,7 +240,7 @@ class GfalInterface:
     def _copy(self, operation: str, url: str, source: str, size: int) -> None:
         def copy(context: Any, there: str) -> None:
             how = context.transfer_parameters()
-            how.overwrite, how.create_parent, how.checksum_check = True, False, False
+            how.overwrite, how.create_parent = True, False
             how.timeout = int(patience(self._timeout, size))
             context.filecopy(how, source, there)
 
@@ -254,7 +249,7 @@ class GfalInterface:
         except RemoteError:  # a folder of that name may be the reason, which has no code of its own
             with contextlib.suppress(RemoteError):
                 if self.stat(url).is_folder:
-                    raise FolderError(operation, url, IS_FOLDER) from None
+                    raise error_of(errno.EISDIR, operation, url, IS_FOLDER) from None
             raise
 
     def _ask(self, operation: str, url: str, question: Callable[[Any, str], Answer]) -> Answer:
@@ -298,8 +293,9 @@ class _Context:
     """
 
     def __init__(self, timeout: int) -> None:
+        library = module()
         with _lock:
-            self.gfal: Any = module().creat_context()
+            self.gfal: Any = library.creat_context()
         self._tokens: dict[str, str] = {}
         for group, option in (
             *(("CORE", "NAMESPACE_TIMEOUT"), ("CORE", "CHECKSUM_TIMEOUT"), ("HTTP PLUGIN", "OPERATION_TIMEOUT")),

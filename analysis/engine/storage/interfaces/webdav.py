@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import errno
+import functools
 import importlib.util
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,10 +24,7 @@ from xml.etree import ElementTree
 from analysis.engine.storage.base import (
     Entry,
     ExistsError,
-    FolderError,
-    NotAFolderError,
     NotFoundError,
-    OutageError,
     RemoteError,
     error_of,
 )
@@ -34,6 +33,7 @@ from analysis.engine.storage.interfaces.common import (
     IS_FILE,
     IS_FOLDER,
     IS_THERE,
+    NOT_RENAMED,
     NOTHING_ABOVE,
     SILENT,
     Address,
@@ -86,7 +86,8 @@ class Webdav:
 
     def __init__(self, timeout: int) -> None:
         self._timeout = timeout
-        self._clients: PerProcess[httpx.Client] = PerProcess(self._connect)
+        self._clients: PerProcess[httpx.Client] = PerProcess(functools.partial(_connect, timeout))
+        weakref.finalize(self, _close, self._clients)
 
     @staticmethod
     def problem() -> str | None:
@@ -101,7 +102,7 @@ class Webdav:
         """All that is in a folder, by one request, whole or not at all."""
         folder, *entries = self._propfind("list", url, "1")
         if not folder.is_folder:
-            raise NotAFolderError("list", url, IS_FILE)
+            raise error_of(errno.ENOTDIR, "list", url, IS_FILE)
         return entries
 
     def read(self, url: str) -> bytes:
@@ -129,10 +130,7 @@ class Webdav:
         """Give a file another name on the same server, at once; replaces a file of that name, but no full folder."""
         target = _address("rename", destination)
         if target.quoted != target.path:
-            msg = (
-                "servers do not agree on how the new name is quoted: it may have letters, digits and -._~!$&'()*+,;=:@"
-            )
-            raise RemoteError("rename", destination, msg, errno.EINVAL)
+            raise error_of(errno.EINVAL, "rename", destination, NOT_RENAMED)
         where = _http(target)
         try:
             self._send("rename", url, "MOVE", {"Destination": where, "Overwrite": "T"})
@@ -144,21 +142,21 @@ class Webdav:
     def remove(self, url: str) -> None:
         """Remove a file."""
         if self.stat(url).is_folder:  # WebDAV would remove it with all that is in it
-            raise FolderError("remove", url, IS_FOLDER)
+            raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._send("remove", url, "DELETE")
 
     def make_folder(self, url: str) -> None:
         """Make one folder. Of those who try at the same moment several may succeed, for the server tells them so."""
         with contextlib.suppress(NotFoundError):
             self.stat(url)
-            raise ExistsError("make folder", url, IS_THERE)
+            raise error_of(errno.EEXIST, "make folder", url, IS_THERE)
         try:
             self._send("make folder", url, "MKCOL")
         except ExistsError as error:  # 409: there is no folder above it
             raise error_of(errno.ENOENT, "make folder", url, NOTHING_ABOVE) from error
         except RemoteError as error:
             if error.errno == errno.ENOTSUP:  # 405: somebody was faster
-                raise ExistsError("make folder", url, IS_THERE) from error
+                raise error_of(errno.EEXIST, "make folder", url, IS_THERE) from error
             raise
 
     def remove_folder(self, url: str) -> None:
@@ -172,13 +170,13 @@ class Webdav:
         try:
             answer = self._send("checksum", url, "HEAD", {"Want-Digest": "adler32"})
         except ExistsError as error:
-            raise FolderError("checksum", url, IS_FOLDER) from error
+            raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER) from error
         for digest in answer.headers.get("Digest", "").split(","):
             kind, _, value = digest.strip().partition("=")
             if kind.lower() == "adler32":
                 return str(value).lower().rjust(8, "0")
         if self.stat(url).is_folder:
-            raise FolderError("checksum", url, IS_FOLDER)
+            raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER)
         return None
 
     def _propfind(self, operation: str, url: str, depth: str) -> Sequence[Entry]:
@@ -188,12 +186,14 @@ class Webdav:
         try:
             return entries_of(answer.content, _address(operation, url).path)
         except (ElementTree.ParseError, ValueError) as error:
-            raise OutageError(operation, url, f"the answer is no whole listing: {plain(str(error))}") from error
+            raise error_of(
+                errno.EHOSTUNREACH, operation, url, f"the answer is no whole listing: {plain(str(error))}"
+            ) from error
 
     def _content(self, operation: str, url: str) -> Generator[bytes, None, None]:
         found = self.stat(url)
         if found.is_folder:  # servers send a page for it
-            raise FolderError(operation, url, IS_FOLDER)
+            raise error_of(errno.EISDIR, operation, url, IS_FOLDER)
         deadline, size = time.monotonic() + patience(self._timeout, found.size), 0
         with self._request(operation, url, "GET") as answer, _as_outage(operation, url):
             for chunk in answer.iter_bytes(CHUNK):
@@ -219,7 +219,7 @@ class Webdav:
             except NotFoundError:
                 raise error_of(errno.ENOENT, operation, url, NOTHING_ABOVE) from error
             if is_folder:
-                raise FolderError(operation, url, IS_FOLDER) from error
+                raise error_of(errno.EISDIR, operation, url, IS_FOLDER) from error
             raise
 
     def _send(
@@ -276,22 +276,28 @@ class Webdav:
         key = _Key(str(proxy), proxy.stat().st_mtime_ns) if proxy else _Key("", 0)
         return self._clients.get(str(key))
 
-    def _connect(self, key: str) -> httpx.Client:
-        import httpx
-
-        proxy = key.partition(" ")[2]
-        folder = authorities()
-        context = ssl.create_default_context(capath=str(folder) if folder else None)
-        if proxy:
-            context.load_cert_chain(proxy)
-        return httpx.Client(verify=context, timeout=self._timeout, trust_env=False)
-
     def _authorization(self, operation: str, url: str) -> dict[str, str]:
         from analysis.engine.storage.credentials import bearer_token
 
         with told_as_denied(operation, url):
             token = bearer_token()
         return {"Authorization": f"Bearer {token!s}"} if token else {}
+
+
+def _connect(timeout: int, key: str) -> httpx.Client:
+    import httpx
+
+    proxy = key.partition(" ")[2]
+    folder = authorities()
+    context = ssl.create_default_context(capath=str(folder) if folder else None)
+    if proxy:
+        context.load_cert_chain(proxy)
+    return httpx.Client(verify=context, timeout=timeout, trust_env=False)
+
+
+def _close(clients: PerProcess[httpx.Client]) -> None:
+    for client in clients.mine():  # the connections of a parent are its own to close
+        client.close()
 
 
 def entries_of(answer: bytes, path: str) -> list[Entry]:

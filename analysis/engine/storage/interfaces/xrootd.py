@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,8 +19,6 @@ from typing import Any, ClassVar
 from analysis.engine.storage.base import (
     Entry,
     ExistsError,
-    FolderError,
-    NotAFolderError,
     NotFoundError,
     OutageError,
     RemoteError,
@@ -29,6 +26,7 @@ from analysis.engine.storage.base import (
 )
 from analysis.engine.storage.interfaces.common import (
     CHUNK,
+    FORKS,
     IS_FILE,
     IS_FOLDER,
     IS_THERE,
@@ -63,8 +61,6 @@ ANSWERED = 400
 """Client's code of an error that the server sent."""
 PARTIAL = 3
 """Code of an answer that some of the servers behind a redirector did not give."""
-WINDOW = 4
-"""Chunks on their way at the same time."""
 AT_ONCE = 1000
 """Questions on their way at the same time."""
 
@@ -101,12 +97,16 @@ class XrootdInterface:
         address, answer = self._ask("stat", url, lambda system, path: system.stat(path, timeout=self._timeout))
         return _entry(address.name, answer)
 
-    def stats(self, urls: Sequence[str]) -> list[Entry | RemoteError]:
+    def stats(self, urls: Sequence[str]) -> Sequence[Entry | RemoteError]:
         """What is there, for many: all questions are on their way at the same time.
 
         Returns:
             For each URL what is there, or the error.
         """
+        with FORKS.held():
+            return self._stats(urls)
+
+    def _stats(self, urls: Sequence[str]) -> Sequence[Entry | RemoteError]:
         found: list[Entry | RemoteError | None] = [None] * len(urls)
         free, done = threading.Semaphore(AT_ONCE), threading.Semaphore(0)
         for index, url in enumerate(urls):
@@ -117,10 +117,8 @@ class XrootdInterface:
                 done.release()
                 continue
 
-            def answered(
-                status: Any, answer: Any, _: Any, index: int = index, url: str = url, address: Address = address
-            ) -> None:
-                error = _error(status, "stat", url)
+            def answered(status: Any, answer: Any, _: Any, index: int = index, address: Address = address) -> None:
+                error = _error(status, "stat", f"{address.server}/{address.path}")
                 found[index] = error or _entry(address.name, answer)
                 free.release()
                 done.release()
@@ -144,7 +142,7 @@ class XrootdInterface:
             )
         except NotFoundError:
             if not self.stat(url).is_folder:  # for a file the server says the same
-                raise NotAFolderError("list", url, IS_FILE) from None
+                raise error_of(errno.ENOTDIR, "list", url, IS_FILE) from None
             raise
         unknown = [item.name for item in answer if item.statinfo is None]
         entries = [_entry(item.name, item.statinfo) for item in answer if item.statinfo is not None]
@@ -169,21 +167,13 @@ class XrootdInterface:
 
     def upload(self, source: Path, url: str) -> None:
         """Copy a local file to that very name."""
+        deadline = time.monotonic() + patience(self._timeout, source.stat().st_size)
         with source.open("rb") as local, self._open("upload", url, _flags("DELETE")) as file:
-            deadline = time.monotonic() + patience(self._timeout, source.stat().st_size)
-            sent: deque[_Answer] = deque()
             offset = 0
             while content := local.read(CHUNK):
-                if len(sent) == WINDOW:
-                    sent.popleft().wait("upload", url, self._left(deadline))
-                answer = _Answer()
-                sent.append(answer)
-                begun = file.write(content, offset, len(content), timeout=self._timeout, callback=answer.come)
-                answer.keep = content
-                _check(begun, "upload", url)
+                _in_time("upload", url, deadline)
+                _check(file.write(content, offset, len(content), timeout=self._timeout)[0], "upload", url)
                 offset += len(content)
-            for answer in sent:
-                answer.wait("upload", url, self._left(deadline))
 
     def download(self, url: str, destination: Path) -> None:
         """Copy a file to a local path."""
@@ -204,20 +194,20 @@ class XrootdInterface:
     def remove(self, url: str) -> None:
         """Remove a file."""
         if self.stat(url).is_folder:  # the server would remove an empty one
-            raise FolderError("remove", url, IS_FOLDER)
+            raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._ask("remove", url, lambda system, path: system.rm(path, timeout=self._timeout))
 
     def make_folder(self, url: str) -> None:
         """Make one folder. Of those who try at the same moment several may succeed, for the server tells them so."""
         with contextlib.suppress(NotFoundError):
             self.stat(url)
-            raise ExistsError("make folder", url, IS_THERE)
+            raise error_of(errno.EEXIST, "make folder", url, IS_THERE)
         self._ask("make folder", url, lambda system, path: system.mkdir(path, timeout=self._timeout))
 
     def remove_folder(self, url: str) -> None:
         """Remove an empty folder."""
         if not self.stat(url).is_folder:
-            raise NotAFolderError("remove folder", url, IS_FILE)
+            raise error_of(errno.ENOTDIR, "remove folder", url, IS_FILE)
         try:
             self._ask("remove folder", url, lambda system, path: system.rmdir(path, timeout=self._timeout))
         except ExistsError as error:  # as newer servers say it
@@ -227,15 +217,13 @@ class XrootdInterface:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
         from XRootD.client.flags import QueryCode
 
-        for question in ("", "?cks.type=adler32"):
+        for form in ("", "?cks.type=adler32"):
+
+            def question(system: Any, path: str, form: str = form) -> tuple[Any, Any]:
+                return system.query(QueryCode.CHECKSUM, path + form, timeout=self._timeout)  # type: ignore[no-any-return]
+
             try:
-                _, answer = self._ask(
-                    "checksum",
-                    url,
-                    lambda system, path, question=question: system.query(
-                        QueryCode.CHECKSUM, path + question, timeout=self._timeout
-                    ),
-                )
+                _, answer = self._ask("checksum", url, question)
             except RemoteError as error:
                 if error.errno == errno.ENOTSUP:
                     return None
@@ -273,43 +261,15 @@ class XrootdInterface:
 
     def _chunks(self, operation: str, url: str, file: Any, size: int) -> Iterator[bytes]:
         deadline = time.monotonic() + patience(self._timeout, size)
-        asked: deque[tuple[_Answer, int]] = deque()
         offset = 0
-        while offset < size or asked:
-            while offset < size and len(asked) < WINDOW:
-                answer, length = _Answer(), min(CHUNK, size - offset)
-                _check(file.read(offset, length, timeout=self._timeout, callback=answer.come), operation, url)
-                asked.append((answer, length))
-                offset += length
-            answer, length = asked.popleft()
-            content = answer.wait(operation, url, self._left(deadline)) or b""
-            if len(content) != length:
-                msg = f"{len(content)} bytes came instead of {length}"
-                raise error_of(errno.EBADMSG, operation, url, msg)
+        while offset < size:
+            _in_time(operation, url, deadline)
+            status, content = file.read(offset, min(CHUNK, size - offset), timeout=self._timeout)
+            _check(status, operation, url)
+            if not content:
+                raise error_of(errno.EBADMSG, operation, url, f"{offset} bytes came instead of {size}")
+            offset += len(content)
             yield content
-
-    def _left(self, deadline: float) -> float:
-        return max(0.0, deadline - time.monotonic())
-
-
-class _Answer:
-    """The answer to a request, which another thread brings."""
-
-    def __init__(self) -> None:
-        self._come = threading.Event()
-        self._status: Any = None
-        self._content: Any = None
-        self.keep: bytes | None = None  # what is being sent must stay in memory until then
-
-    def come(self, status: Any, content: Any, _: Any) -> None:
-        self._status, self._content = status, content
-        self._come.set()
-
-    def wait(self, operation: str, url: str, left: float) -> bytes | None:
-        if not self._come.wait(left):
-            raise error_of(errno.ETIMEDOUT, operation, url, "the transfer is too slow")
-        _check(self._status, operation, url)
-        return self._content  # type: ignore[no-any-return]
 
 
 def _file_system(server: str) -> Any:
@@ -328,6 +288,11 @@ def _entry(name: str, found: Any) -> Entry:
 
     is_folder = bool(found.flags & StatInfoFlags.IS_DIR)
     return Entry(name, 0 if is_folder else int(found.size), is_folder, float(found.modtime))
+
+
+def _in_time(operation: str, url: str, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise error_of(errno.ETIMEDOUT, operation, url, "the transfer is too slow")
 
 
 def _check(status: Any, operation: str, url: str) -> None:
