@@ -21,6 +21,15 @@ NO_DATA = f"no real events in {DATA}: set ANALYSIS_TEST_DATA to their directory"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
+@pytest.fixture(autouse=True)
+def _no_store_is_remembered() -> Generator[None]:
+    """A test may change the configuration of stores."""
+    from analysis.engine.storage import stores
+
+    yield
+    stores.forget()
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Directory of real NanoAOD files and published results; the test is skipped where it is absent."""

@@ -108,7 +108,7 @@ def _same(source: Place, destination: Place) -> bool:
 
 
 def _refuse_to_replace(jobs: Sequence[Job]) -> None:
-    from analysis.engine.storage.parallel import concurrently
+    from analysis.engine.concurrent import concurrently
 
     folders = list(dict.fromkeys((job.destination.store, job.destination.address.parent) for job in jobs))
     listings = concurrently(lambda folder: set(folder[0].names(folder[1])), folders, _AT_ONCE)
@@ -130,9 +130,9 @@ def _copy(jobs: Sequence[Job], advance: Callable[[int], None]) -> list[Job]:
     Raises:
         OutageError: if a server does not answer; the rest is not tried then.
     """
+    from analysis.engine.concurrent import concurrently
     from analysis.engine.storage import transfer
     from analysis.engine.storage.base import OutageError, RemoteError
-    from analysis.engine.storage.parallel import concurrently
 
     def attempt(job: Job) -> OSError | None:
         try:

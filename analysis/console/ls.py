@@ -156,7 +156,7 @@ def _visible(name: str) -> str:
 
 
 def _stores() -> list[Row]:
-    from analysis.engine.storage.parallel import concurrently
+    from analysis.engine.concurrent import concurrently
 
     questions = [(store, endpoint) for store in known_stores() for endpoint in _endpoints(store)]
     return concurrently(_row, questions, _AT_ONCE)

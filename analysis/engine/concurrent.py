@@ -1,34 +1,43 @@
-"""Calls that wait for a server, many at the same time."""
+"""The same request for many things at once, where each takes a round trip to a server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 LIMIT = 16
-"""Most calls at the same time."""
+"""Most calls at the same time, where nothing else is said."""
 
 
 def concurrently(function: Callable[[T], R], items: Iterable[T], limit: int = LIMIT) -> list[R]:
-    """Results of a function for many arguments, in their order.
+    """Call a function for all items, some at the same time.
 
-    The threads are gone when it returns, so that the process may be forked afterwards.
+    No thread is left when it returns, so that a process may be forked then.
 
     Args:
-        function: called in several threads.
-        items: the arguments.
+        function: what is called.
+        items: with what.
         limit: most calls at the same time.
 
+    Returns:
+        The results, in the order of the items.
+
     Raises:
-        Exception: the first one of the function, in the order of the arguments, after all calls have ended.
+        BaseException: the first in that order; calls that did not begin are left out then.
     """
-    wanted = list(items)
-    if len(wanted) < 2:
-        return [function(item) for item in wanted]
-    with ThreadPoolExecutor(min(limit, len(wanted))) as pool:
-        futures = [pool.submit(function, item) for item in wanted]
-    return [future.result() for future in futures]
+    todo = list(items)
+    if len(todo) < 2 or limit < 2:
+        return [function(item) for item in todo]
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # loads much, and not all need it
+
+    with ThreadPoolExecutor(min(limit, len(todo)), thread_name_prefix="storage") as pool:
+        futures = [pool.submit(function, item) for item in todo]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()
+    return [future.result() for future in futures]  # what was cancelled comes after what failed

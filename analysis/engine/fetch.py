@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
+from analysis.engine.concurrent import concurrently
 from analysis.engine.errors import ParameterError, StoreError
 from analysis.engine.leftovers import lock_path
 from analysis.engine.manifest import FOLDER, HISTORY, ManifestName, OutputRecord, checksum
@@ -19,7 +20,6 @@ from analysis.engine.recipes import required_tasks
 from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage.base import RemoteError
-from analysis.engine.storage.parallel import concurrently
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask

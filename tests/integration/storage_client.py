@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
@@ -23,34 +24,39 @@ class Makers(NamedTuple):
 
     Args:
         target: a file, by its path in the store.
-        state: of the workflow with so many branches: whether it is complete, and how many branches are.
-        cache_folder: where local copies are.
+        workflow: one with so many branches, each of which writes its number into a file.
+        complete: how many branches of it are complete.
     """
 
     target: Callable[[str], Any]
-    state: Callable[[int], tuple[bool, int]]
+    workflow: Callable[[int], Any]
+    complete: Callable[[Any], int]
 
 
 def plain() -> Makers:
-    from benchmarks.plain_law.stored import PlainStored, file_system, law
+    import law
 
-    def state(n: int) -> tuple[bool, int]:
-        task = PlainStored(n=n)
-        return task.complete(), task.output()["collection"].count()
+    from benchmarks.plain_law.stored import PlainStored, file_system
 
-    return Makers(lambda path: law.wlcg.WLCGFileTarget(path, fs=file_system()), state)
+    return Makers(
+        lambda path: law.wlcg.WLCGFileTarget(path, fs=file_system()),
+        lambda n: PlainStored(n=n),
+        lambda workflow: workflow.output()["collection"].count(),
+    )
 
 
 def ours() -> Makers:
+    from analysis.engine.snapshot import Snapshot, State
     from analysis.engine.storage import law_fs
     from analysis.engine.storage.stores import store_named
+    from benchmarks.trivial_ours import OurTrivial
 
     store = store_named(STORE)
-    return Makers(lambda path: law_fs.target(store, PurePosixPath(f"{STORE}:/") / path.lstrip("/")), state=_no_state)
-
-
-def _no_state(n: int) -> tuple[bool, int]:
-    raise NotImplementedError(n)
+    return Makers(
+        lambda path: law_fs.target(store, PurePosixPath(f"{STORE}:/") / path.lstrip("/")),
+        lambda n: OurTrivial(n=n),
+        lambda workflow: list(Snapshot().states(workflow).values()).count(State.CURRENT),
+    )
 
 
 @cache
@@ -66,14 +72,33 @@ def folder(path: str) -> Any:
     return target(f"{path}/a").parent
 
 
+def run(n: int, first: int, last: int) -> None:
+    """Run some branches of a workflow."""
+    branches = makers().workflow(n).get_branch_tasks()
+    for branch in range(first, last):
+        branches[branch].run()
+
+
+def complete(n: int) -> bool:
+    return bool(makers().workflow(n).complete())
+
+
+def state(n: int) -> int:
+    """How many branches are complete."""
+    return makers().complete(makers().workflow(n))
+
+
+def options() -> dict[str, Any]:
+    """What the client library is told, from ``law.cfg``."""
+    if sys.argv[1] == "plain":
+        return dict(target("a").fs.file_interface.gfal_options)
+    from analysis.engine.storage.settings import remote_settings
+
+    return {"timeout": remote_settings(STORE).timeout}
+
+
 def put(source: str, path: str) -> None:
     target(path).copy_from_local(source)
-
-
-def get(path: str, destination: str) -> str:
-    """Content, by a copy."""
-    target(path).copy_to_local(destination)
-    return Path(destination).read_text()
 
 
 def dump(path: str, text: str) -> None:
@@ -93,8 +118,9 @@ def fill_folder(path: str, names: list[str]) -> None:
 
 def file_systems(n: int) -> int:
     """How many are made for as many targets that name theirs."""
-    from benchmarks.plain_law.stored import law
+    import law
 
+    makers()  # loads law's package
     make = (lambda path: law.wlcg.WLCGFileTarget(path, fs=STORE)) if sys.argv[1] == "plain" else target
     targets = [make(f"{i}.txt") for i in range(n)]
     return len({id(made.fs) for made in targets})
@@ -122,40 +148,45 @@ def let_go() -> None:
 
 
 def race(path: str) -> int:
-    """How many of two threads hold the lock of a cached file at the same time if they come together."""
-    import threading
+    """How many of two threads that come together fill the cache with one file."""
+    meet, filled = threading.Barrier(2), []
 
-    lock_of = target(path).fs.cache.lock
-    meet, inside, most = threading.Barrier(2), [0], [0]
-    cache = target(path).fs.cache
-    usual = cache._await
+    def plain() -> None:
+        with target(path).fs.cache.lock(path):
+            filled.append(path)
+            meet.wait(10)  # nobody leaves before the other one is in
 
-    def come(*args: Any, **kwargs: Any) -> Any:
-        found = usual(*args, **kwargs)
+    def ours() -> None:
+        def fetch(copy: Path) -> None:
+            filled.append(path)
+            copy.write_bytes(b"0")
+
         meet.wait(10)
-        return found
+        with target(path).fs.store.cache.open(path, 1, "00310031", fetch):
+            pass
 
-    cache._await = come
+    if sys.argv[1] == "plain":
+        files = target(path).fs.cache
+        usual = files._await
 
-    def take() -> None:
-        with lock_of(path):
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
+        def wait(*args: Any, **kwargs: Any) -> Any:
+            """Both have looked before either goes on."""
+            found = usual(*args, **kwargs)
             meet.wait(10)
-            inside[0] -= 1
+            return found
 
-    threads = [threading.Thread(target=take) for _ in range(2)]
+        files._await = wait
+    threads = [threading.Thread(target=plain if sys.argv[1] == "plain" else ours) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    return most[0]
+    return len(filled)
 
 
 VERBS: dict[str, Callable[..., Any]] = {
     "exists": lambda path: bool(target(path).exists()),
     "size": lambda path: target(path).stat().st_size,
-    "load": lambda path: target(path).load(formatter="text"),
     "uri": lambda path: target(path).uri(),
     "remove": lambda path: target(path).remove(silent=False),
     "remove_folder": lambda path: folder(path).remove(silent=False),
@@ -164,9 +195,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "list": listing,
     "list_files": lambda path: listing(path, type="f"),
     "list_folders": lambda path: listing(path, type="d", retries=0),
-    "state": lambda n: makers().state(n),
-    "options": lambda: dict(target("a").fs.file_interface.gfal_options),
-    **{f.__name__: f for f in (put, get, dump, fill_folder, file_systems, hold, held, let_go, race)},
+    **{f.__name__: f for f in (run, complete, state, options, put, dump, fill_folder, file_systems)},
+    **{f.__name__: f for f in (hold, held, let_go, race)},
 }
 
 

@@ -92,7 +92,7 @@ def _plain(argument: Any) -> Any:
 
 SETTINGS = {
     "plain": {"random_base": "False", "retry_delay": "0.2s"},
-    "ours": {"timeout": "5s", "patience": "5s", "retry_delay": "1s"},
+    "ours": {"timeout": "5s", "patience": "3s", "retry_delay": "1s"},
 }
 """Section ``wlcg_fs`` of ``law.cfg``: what is not there fails soon, on both sides."""
 
@@ -140,6 +140,7 @@ class Side:
         section = {"base": ", ".join(bases), **SETTINGS[self.name], **(settings or {}).get(self.name, {})}
         lines = ["[logging]", "law: WARNING", "[target]", "default_wlcg_fs: wlcg_fs", "[wlcg_fs]"]
         lines += [f"{name}: {value}" for name, value in section.items()]
+        lines += ["[outputs]", "default: wlcg, wlcg_fs"]
         (folder / "law.cfg").write_text("\n".join(lines) + "\n")
         place = {"LAW_HOME": str(folder / "law"), "LAW_CONFIG_FILE": str(folder / "law.cfg")}
         client = Client(self.name, {**self.environment, **place, **(environment or {})}, folder)

@@ -130,15 +130,25 @@ def test_connection_lost_unnoticed(side: Side, answer: str | None, place: Place)
 
 # ---- nothing can be known
 
-PRESENT = [True, ["a.txt", "stored_20"], [True, 20]]
-ABSENT = [False, [], [False, 0]]
+PRESENT = [True, ["a.txt"], True, 20]
+ABSENT = [False, [], False, 0]
 """Law's answers: the file is not there, the folder is empty, no branch is complete, so all would be run again."""
+OUTAGE = ["OutageError"] * 4
+DENIED = ["DeniedError"] * 4
 
 
 def questions(side: Side, base: str, **environment: str) -> list[object]:
-    """Outcomes of the three."""
+    """Outcomes of the four."""
+    asked: list[tuple[str, object]] = [("exists", "some/a.txt"), ("list", "some"), ("complete", 20), ("state", 20)]
     with side.client(base, environment=environment) as client:
-        return [client.ask(*question).outcome for question in (("exists", "a.txt"), ("list", "."), ("state", 20))]
+        return [client.ask(*question).outcome for question in asked]
+
+
+def fill(side: Side, base: str, **environment: str) -> None:
+    """All of it is there."""
+    with side.client(base, environment=environment) as client:
+        for done in (client.ask("dump", "some/a.txt", "content"), client.ask("run", 20, 0, 20)):
+            assert done.error is None, done
 
 
 def held(storage: Storage, credential: str) -> dict[str, str]:
@@ -149,75 +159,66 @@ def held(storage: Storage, credential: str) -> dict[str, str]:
     return {"BEARER_TOKEN_FILE": str(path), "BEARER_TOKEN": path.read_text().strip()}  # gfal2 reads no file for davs://
 
 
-def fill(place: Place, folder: str = ".") -> None:
-    """All of it is there."""
-    place.write(f"{folder}/a.txt", "content")
-    for branch in range(20):
-        place.write(f"{folder}/stored_20/{branch}.txt", str(branch))
-
-
 @answers(plain=PRESENT, ours=PRESENT)
 def test_without_a_fault(side: Side, answer: list[object], place: Place) -> None:
     """Both have the same answers."""
-    fill(place)
+    fill(side, place.base)
     assert questions(side, place.base) == answer
 
 
-@answers(plain=ABSENT, ours=["OutageError"] * 3)
+@answers(plain=ABSENT, ours=OUTAGE)
 def test_no_server(side: Side, answer: list[object], place: Place) -> None:
     """Row 6: nobody listens."""
-    fill(place)
+    fill(side, place.base)
     with place.through(refuse=True) as way:
         assert questions(side, way.base) == answer
 
 
-@answers(plain=ABSENT, ours=["OutageError"] * 3)
+@answers(plain=ABSENT, ours=OUTAGE)
 def test_no_host(side: Side, answer: list[object], scheme: Protocol, storage: Storage) -> None:
     """Row 6: a name that nobody knows."""
     base = re.sub("//[^/]+", "//storage.invalid:1094", storage.url("xrd-open", scheme), count=1)
     assert questions(side, base) == answer
 
 
-@answers(plain=ABSENT, ours=["DeniedError"] * 3)
+@answers(plain=ABSENT, ours=DENIED)
 def test_no_permission(side: Side, answer: list[object], place: Place) -> None:
     """Row 6: a folder into which the server cannot look."""
-    fill(place, "locked")
+    fill(side, f"{place.base}/locked")
     (place.disk / "locked").chmod(0)
     assert questions(side, f"{place.base}/locked") == answer
 
 
 @pytest.mark.parametrize("credential", ["alice.proxy", "write.token"])
 @answers(plain=PRESENT, ours=PRESENT)
-def test_with_a_right(
-    side: Side, answer: list[object], new_place: Places, scheme: Protocol, credential: str
-) -> None:
+def test_with_a_right(side: Side, answer: list[object], new_place: Places, scheme: Protocol, credential: str) -> None:
     """Whoever may look gets the same answers from both."""
     place = new_place("xrd-auth", scheme)
-    fill(place)
+    fill(side, place.base, **held(place.storage, credential))
     assert questions(side, place.base, **held(place.storage, credential)) == answer
 
 
-@answers(plain=ABSENT, ours=["DeniedError"] * 3)
+@answers(plain=ABSENT, ours=DENIED)
 def test_no_right(side: Side, answer: list[object], new_place: Places, scheme: Protocol) -> None:
     """Row 6: a user who may not look."""
     place = new_place("xrd-auth", scheme)
-    fill(place)
+    fill(side, place.base, **held(place.storage, "alice.proxy"))
     assert questions(side, place.base, **held(place.storage, "mallory.proxy")) == answer
 
 
-@answers(plain=ABSENT, ours=["DeniedError"] * 3)
+@answers(plain=ABSENT, ours=DENIED)
 def test_expired_token(side: Side, answer: list[object], new_place: Places, scheme: Protocol) -> None:
     """Row 6: a token that was good yesterday."""
     place = new_place("xrd-auth", scheme)
-    fill(place)
+    fill(side, place.base, **held(place.storage, "alice.proxy"))
     assert questions(side, place.base, **held(place.storage, "expired.token")) == answer
 
 
-@answers(plain=ABSENT, ours=["OutageError"] * 3)
+@answers(plain=ABSENT, ours=OUTAGE)
 def test_no_certificate_authority(side: Side, answer: list[object], new_place: Places, tmp_path: Path) -> None:
     """Row 6: nobody can tell whether it is the right server."""
     place = new_place("xrd-open", "davs")
-    fill(place)
+    fill(side, place.base)
     nothing = str(tmp_path)
     assert questions(side, place.base, X509_CERT_DIR=nothing, SSL_CERT_DIR=nothing, SSL_CERT_FILE="") == answer
 
@@ -225,8 +226,8 @@ def test_no_certificate_authority(side: Side, answer: list[object], new_place: P
 @answers(plain=[False, []], ours=["OutageError"] * 2)
 def test_stalled_server(side: Side, answer: list[object], place: Place) -> None:
     """Row 7: a server that accepts connections and says nothing has nothing, half a minute later by ``davs://``."""
-    fill(place)
-    asked = (("exists", "a.txt"), ("list", "."))[: 2 if place.scheme == "root" else 1]
+    fill(side, place.base)
+    asked = (("exists", "some/a.txt"), ("list", "some"))[: 2 if place.scheme == "root" else 1]
     quick = {"XRD_REQUESTTIMEOUT": "3", "XRD_STREAMTIMEOUT": "3"}
     with place.stalled(), side.client(place.base, environment=quick) as client:
         assert [client.ask(*question).outcome for question in asked] == answer[: len(asked)]

@@ -2,7 +2,7 @@
 
 A *store* is a tree of files, on a local disk or on a server. An *address* is a path in it: a local path, or
 ``NAME:/v1/IndexFiles/...`` in the store NAME of the configuration. An *interface* is a client library that speaks to
-servers; it knows URLs, and nothing of stores. An *endpoint* is the URL of the root of a store; a store may have several.
+servers; it knows URLs, and nothing of stores. An *endpoint* is the URL of the root of a store, which may have several.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ def error_of(code: int, operation: str, url: str, reason: str) -> RemoteError:
 
 
 class Interface(Protocol):
-    """A client library. All of its methods take URLs, raise :class:`RemoteError`, end in a finite time, do not retry,
+    """A client library.
+
+    All of its methods take URLs, raise :class:`RemoteError`, end in a finite time, do not retry,
     may be called from several threads, and work in a process that is forked after the first call.
 
     One conformance test (``tests/engine/storage/conformance.py``) is for all of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from analysis.engine.storage.addresses import url_of
-from analysis.engine.storage.base import DamageError, OutageError, RemoteError
+from analysis.engine.storage.base import DamageError, DeniedError, OutageError, RemoteError
 from analysis.engine.storage.retry import Backoff, Clock, Patience
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ FIRST_REST = 5.0
 LONGEST_REST = 300.0
 QUIET = 60.0
 """An endpoint that fails now and then is spoken of once in this time at most [s]."""
+
+# XRootD's client gives up at once when a server asks it to come back later than the request may take
+_AT_ONCE = 1.0
+_LATER, _LONGEST_LATER = 0.2, 5.0
 
 T = TypeVar("T")
 _logger = logging.getLogger("analysis.engine.storage")
@@ -169,15 +174,25 @@ class Session:
             RemoteError: what the server says; other endpoints would say the same.
             OutageError: if no endpoint answered, in all the time that the store is given.
         """
-        backoff = Backoff(self._endpoints.patience, self._endpoints.clock)
+        clock = self._endpoints.clock
+        backoff = Backoff(self._endpoints.patience, clock)
+        later = Backoff(self._endpoints.patience._replace(first=_LATER, longest=_LONGEST_LATER), clock)
+        was_denied = False
         failures: dict[Endpoint, RemoteError] = {}
         tried: frozenset[Endpoint] = frozenset()
         while True:
             endpoint = self._current or self._endpoints.choose(tried or self._left)
-            self._current = endpoint
+            self._current, began = endpoint, clock.now()
             try:
                 result = request(endpoint)
+            except DeniedError:
+                self._endpoints.answered(endpoint)
+                if was_denied or not _renewed():
+                    raise
+                was_denied = True
             except RemoteError as error:
+                if error.errno == errno.ETIMEDOUT and clock.now() - began < _AT_ONCE and later.pause():
+                    continue
                 if isinstance(error, DamageError) or not error.is_transient:
                     self._endpoints.answered(endpoint)
                     raise
@@ -191,6 +206,13 @@ class Session:
             else:
                 self._endpoints.answered(endpoint)
                 return result
+
+
+def _renewed() -> bool:
+    """Whether servers are shown another credential from now on than so far."""
+    from analysis.engine.storage.credentials import keep_fresh
+
+    return keep_fresh()
 
 
 def _give_up(failures: dict[Endpoint, RemoteError], waited: float, last: RemoteError) -> NoReturn:

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
+from analysis.engine.concurrent import concurrently
 from analysis.engine.storage.addresses import file_parts
 from analysis.engine.storage.base import Entry, RemoteError
 from analysis.engine.storage.local import LocalStore
-from analysis.engine.storage.parallel import concurrently
 from analysis.engine.storage.placing import temporary_name
 from analysis.engine.storage.remote import difference
 

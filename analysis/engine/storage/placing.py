@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from analysis.engine.storage.base import DamageError, ExistsError, NotFoundError
 from analysis.engine.storage.endpoints import Endpoint, Endpoints, Session
 
 _ATTEMPTS = 2
+_CHECKSUMS = 2
 _LONGEST_NAME = 150  # [bytes] of the final name in the temporary one; file systems allow 255 in all
 _logger = logging.getLogger("analysis.engine.storage")
 
@@ -52,6 +54,7 @@ class Verifier:
         self._store, self._policy = store, policy
         self._has_checksums: bool | None = None if policy != "off" else False
         self._warned = policy == "off"
+        self._gates: dict[int, threading.Semaphore] = {}
 
     def problem(self, session: Session, parts: Parts, content: Content) -> str | None:
         """How a file differs from what it is to be; ``None`` if it does not.
@@ -73,10 +76,15 @@ class Verifier:
             return "it is not there"
         return None if size == content.size else f"it has {size} bytes there instead of {content.size}"
 
+    def _gate(self) -> threading.Semaphore:
+        """A server computes few checksums at the same time, and tells all others to come back after half a minute."""
+        return self._gates.setdefault(os.getpid(), threading.Semaphore(_CHECKSUMS))
+
     def _checksum(self, session: Session, parts: Parts) -> str | None:
         if self._has_checksums is False:
             return None
-        found = session.ask(lambda endpoint: endpoint.interface().checksum(endpoint.url(parts)))
+        with self._gate():
+            found = session.ask(lambda endpoint: endpoint.interface().checksum(endpoint.url(parts)))
         if found is not None:
             self._has_checksums = True
             return found.lower()

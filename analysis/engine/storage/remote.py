@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from analysis.engine.concurrent import concurrently
 from analysis.engine.manifest import checksum as adler32_of
 from analysis.engine.storage import placing
 from analysis.engine.storage.addresses import file_parts, parts_of, root_of
@@ -22,7 +23,6 @@ from analysis.engine.storage.base import (
     NotAFolderError,
     NotFoundError,
 )
-from analysis.engine.storage.parallel import concurrently
 from analysis.engine.storage.placing import Content, Verifier
 
 if TYPE_CHECKING:

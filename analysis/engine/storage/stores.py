@@ -27,7 +27,18 @@ def store_for(family: str) -> Store:
     Raises:
         ParameterError: if the configuration makes no sense, or ``ANALYSIS_STORE`` is needed and not set.
     """
+    return _store_for(family, os.environ.get("ANALYSIS_STORE"))
+
+
+@functools.lru_cache(maxsize=1024)
+def _store_for(family: str, _local_root: str | None) -> Store:
+    """Asked several times for each branch; the configuration does not change while a process runs."""
     return _store(settings.choice_for(family))
+
+
+def forget() -> None:
+    """Read the configuration again, as after a change of it."""
+    _store_for.cache_clear()
 
 
 def store_named(name: str) -> Store:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import law
 
+from analysis.engine.storage import formatters
+
 if TYPE_CHECKING:
     from analysis.engine.storage.base import Store
 
@@ -37,3 +39,6 @@ def address_of(target: Any) -> PurePath:
 
     address: PurePath = address_of_remote(target)
     return address
+
+
+formatters.install()

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from analysis.engine.concurrent import concurrently
 from analysis.engine.errors import StoreError
 from analysis.engine.leftovers import is_lock, is_part
 from analysis.engine.manifest import FOLDER, HISTORY
 from analysis.engine.shards import is_shard
 from analysis.engine.storage.addresses import AddressError
 from analysis.engine.storage.base import Entry, OutageError
-from analysis.engine.storage.parallel import concurrently
 from analysis.engine.storage.transfer import Place, entry
 
 BUSY = "somebody is at work there"

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import pytest
 
+from analysis.engine.concurrent import concurrently
 from analysis.engine.storage.base import (
     ExistsError,
     FolderError,
@@ -31,7 +32,6 @@ from analysis.engine.storage.base import (
     RemoteError,
 )
 from analysis.engine.storage.interfaces.common import HTTP
-from analysis.engine.storage.parallel import concurrently
 
 NAMES = (
     "sp ace",

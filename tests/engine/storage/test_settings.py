@@ -7,7 +7,7 @@ import law
 import pytest
 
 from analysis.engine.errors import ParameterError
-from analysis.engine.storage import settings
+from analysis.engine.storage import settings, stores
 from analysis.engine.storage.retry import Patience
 from analysis.engine.storage.settings import Choice, choice_for, normalized, remote_settings
 
@@ -25,6 +25,7 @@ def configure() -> Iterator[Configure]:
             law.config.add_section(section)
             for option, value in options.items():
                 law.config.set(section, option, value)
+        stores.forget()
 
     def write(section: str, **options: str) -> None:
         if section not in before:

@@ -213,7 +213,7 @@ class GfalInterface:
 
     def checksum(self, url: str) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
-        self._size("checksum", url)  # of a folder, XRootD's WebDAV answers in a way that gfal2 may wait for the rest of
+        self._size("checksum", url)  # a folder has none
         try:
             answer = self._ask("checksum", url, lambda context, there: context.checksum(there, "ADLER32"))
         except RemoteError as error:

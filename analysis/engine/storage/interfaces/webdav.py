@@ -167,16 +167,13 @@ class Webdav:
 
     def checksum(self, url: str) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
-        try:
-            answer = self._send("checksum", url, "HEAD", {"Want-Digest": "adler32"})
-        except ExistsError as error:
-            raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER) from error
+        if self.stat(url).is_folder:
+            raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER)
+        answer = self._send("checksum", url, "HEAD", {"Want-Digest": "adler32"})
         for digest in answer.headers.get("Digest", "").split(","):
             kind, _, value = digest.strip().partition("=")
             if kind.lower() == "adler32":
                 return str(value).lower().rjust(8, "0")
-        if self.stat(url).is_folder:
-            raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER)
         return None
 
     def _propfind(self, operation: str, url: str, depth: str) -> Sequence[Entry]:

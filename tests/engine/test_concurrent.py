@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from analysis.engine.storage.parallel import concurrently
+from analysis.engine.concurrent import concurrently
 
 
 @pytest.mark.parametrize("limit", [1, 3, 50])
