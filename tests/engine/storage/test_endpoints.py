@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from analysis.engine.storage.base import DeniedError, NotFoundError, OutageError, RemoteError
+from analysis.engine.storage import credentials
+from analysis.engine.storage.base import DeniedError, NotFoundError, OutageError, RemoteError, error_of
 from analysis.engine.storage.endpoints import Endpoint, Endpoints
 from analysis.engine.storage.retry import Patience
 from tests.engine.storage.fake import Fault, Server, endpoints_of, store_of
@@ -122,7 +123,40 @@ def test_one_endpoint_down_is_one_short_sentence() -> None:
         impatient.names(store.root / "v1")
 
 
-@pytest.mark.parametrize("error", [NotFoundError, DeniedError, RemoteError])
+@pytest.mark.parametrize("was_renewed", [False, True])
+def test_who_is_denied_tries_again_once_with_a_new_credential(
+    was_renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "keep_fresh", lambda: was_renewed)
+    asked = []
+
+    def request(endpoint: Endpoint) -> None:
+        asked.append(endpoint)
+        operation = "stat"
+        raise DeniedError(operation, endpoint.base, "no")
+
+    with pytest.raises(DeniedError):
+        endpoints_of(Server(), "a").session().ask(request)
+    assert len(asked) == 1 + was_renewed
+
+
+def test_a_server_that_asks_to_come_back_later_is_asked_again_soon() -> None:
+    server, asked = Server(), []
+    endpoints = endpoints_of(server, "a")
+
+    def request(endpoint: Endpoint) -> str:
+        asked.append(endpoint)
+        if len(asked) < 4:
+            operation = "checksum"
+            raise error_of(errno.ETIMEDOUT, operation, endpoint.base, "operation expired")
+        return "answer"
+
+    before = endpoints.clock.now()
+    assert endpoints.session().ask(request) == "answer"
+    assert 0 < endpoints.clock.now() - before < 0.2 + 0.4 + 0.8
+
+
+@pytest.mark.parametrize("error", [NotFoundError, RemoteError])
 def test_what_a_server_says_is_not_tried_again(error: type[RemoteError]) -> None:
     endpoints = endpoints_of(Server(), "ab")
     asked = []

@@ -40,7 +40,7 @@ _BY_TEXT = {
         *(errno.ENOTDIR, errno.ENOTEMPTY, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
         *(errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EBUSY),
     )
-}
+} | {"file path marked read/only": errno.EROFS}  # XRootD's own words
 _SECRET = re.compile(r"(?i)((?:authz|access_token|signature)=|bearer(?:\s+|%20))[^\s&;'\"]+")
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*")
 

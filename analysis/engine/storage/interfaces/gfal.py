@@ -378,11 +378,18 @@ def _same_size(operation: str, url: str, found: int, expected: int) -> None:
         raise error_of(errno.EBADMSG, operation, url, f"{found} bytes came instead of {expected}")
 
 
+# without an answer, gfal2's code of an error of its HTTP library says little: a lost connection is EACCES or ENXIO
+_NOTHING = (errno.EACCES, errno.ENXIO, errno.EIO)
+_CERTIFICATE = re.compile(r"certificate|credential", re.IGNORECASE)
+
+
 def _error(error: Any, scheme: str, operation: str, url: str) -> RemoteError:
     code, text = int(error.code), str(error)
     if scheme in HTTP:
-        status = _STATUS.search(text)
-        code = STATUS_CODES.get(int(status[1]), code) if status else code
+        if status := _STATUS.search(text):
+            code = STATUS_CODES.get(int(status[1]), code)
+        elif "(Neon)" in text and code in _NOTHING and not _CERTIFICATE.search(text):
+            code = errno.ECONNRESET
     elif scheme != "file":
         code = CODES.get(code, code)
     return error_of(code, operation, url, plain(text))
