@@ -8,13 +8,14 @@ and what has started threads (OpenMP, Arrow) cannot be forked without hanging.
 
 from __future__ import annotations
 
+import functools
 import logging
 import mmap
 import multiprocessing
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from analysis.engine import progress, session, slots
 from analysis.engine.commit import BusyError
 from analysis.engine.errors import BranchesError
+from analysis.engine.pipeline import Pipeline
 from analysis.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -57,10 +59,12 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
             for found in _Helpers(workflow, todo, told).run():
                 outcome.add(found)
         else:
-            for number, task in enumerate(todo, 1):
-                with slots.acquire():
-                    outcome.attempt(task, told)
-                workflow.publish_branches(number, len(todo))
+            with _pipeline(workflow) as pipeline:
+                for number, task in enumerate(pipeline.each(todo), 1):
+                    with slots.acquire():
+                        outcome.attempt(task, told, pipeline)
+                    workflow.publish_branches(number, len(todo))
+                outcome.settle(pipeline, told)
     finally:
         for task in todo:
             task.snapshot, task.waits_for_others = None, True
@@ -69,6 +73,10 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
         if task.branch_number in busy:  # without a slot: it is taken after the other process has finished
             outcome.attempt(task, told)
     outcome.check(todo)
+
+
+def _pipeline(workflow: AnalysisWorkflow) -> Pipeline:
+    return Pipeline(is_deep=workflow.store.kind != "local")
 
 
 class Told:
@@ -92,16 +100,36 @@ class Outcome:
     busy: list[int] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
 
-    def attempt(self, task: AnalysisTask, told: Told) -> None:
+    def attempt(self, task: AnalysisTask, told: Told, pipeline: Pipeline | None = None) -> None:
         """Run a branch; nothing it does keeps the others from running.
 
         Args:
             task: the branch.
             told: which errors were told already.
+            pipeline: may commit it later.
         """
+        task.pipeline = pipeline if pipeline and pipeline.is_deep else None
+        try:
+            self._judge(told, task, task.run)
+        finally:
+            task.pipeline = None
+        if pipeline:
+            self.settle(pipeline, told, wait=False)
+
+    def settle(self, pipeline: Pipeline, told: Told, wait: bool = True) -> None:
+        """Take in what became of branches that were committed later.
+
+        Args:
+            pipeline: commits them.
+            told: which errors were told already.
+            wait: for all of them.
+        """
+        pipeline.settle(functools.partial(self._judge, told), wait)
+
+    def _judge(self, told: Told, task: AnalysisTask, act: Callable[[], None]) -> None:
         number = task.branch_number or 0
         try:
-            task.run()
+            act()
             self.done.add(number)
         except BusyError:
             self.busy.append(number)
@@ -110,6 +138,7 @@ class Outcome:
             if told.is_new(sentence):
                 logger.exception("%s failed", task)
             self.failed[number] = sentence
+            self.done.discard(number)  # it ran well, and its commit failed later
 
     def add(self, other: Outcome) -> None:
         """Add what became of other branches."""
@@ -201,12 +230,16 @@ class _Helpers:
     def _help(self, sender: Connection, is_first: bool) -> None:
         os.set_blocking(self._reader, False)
         outcome = Outcome()
-        while (slot := slots.acquire(block=is_first)) is not None:
-            with slot:
-                task = self._take()
-                if task is None:
-                    break
-                outcome.attempt(task, self._told)
+        with _pipeline(self._workflow) as pipeline:
+            tasks = pipeline.each(iter(self._take, None))
+            # what it took out of the pipe nobody else does
+            while (slot := slots.acquire(block=is_first or pipeline.has_more)) is not None:
+                with slot:
+                    task = next(tasks, None)
+                    if task is None:
+                        break
+                    outcome.attempt(task, self._told, pipeline)
+            outcome.settle(pipeline, self._told)
         sender.send(outcome)
 
     def _take(self) -> AnalysisTask | None:

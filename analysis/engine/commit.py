@@ -9,8 +9,8 @@ import logging
 import socket
 import time
 import warnings
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -54,17 +54,20 @@ class Commit:
     Args:
         task: the task that runs.
         lock: the lock of the branch.
+        names: what is in the folder of its manifests, if it was listed since the lock is held.
     """
 
-    def __init__(self, task: AnalysisTask, lock: Lock) -> None:
+    def __init__(self, task: AnalysisTask, lock: Lock, names: Iterable[str] | None = None) -> None:
         self._task, self._lock, self._store = task, lock, task.store
+        self._folder, self._title = task.folder, task.title()
         shard = shard_of(task.branch_number)
         self._manifests, self._history = (task.folder / name / shard for name in (FOLDER, HISTORY))
         self.snapshot = task.snapshot or session.snapshot_for(task)
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
         self._staged: dict[PurePath, tuple[Path, Expectation]] = {}
-        self._names = self._present()
+        self._names = self._present(names)
+        self._sums: dict[PurePath, tuple[int, str]] = {}
         self._known = {task.key, *(required.key for required in required_tasks(task))}
         self.accounting: dict[str, float] = {}
         self.spans: tuple[tuple[str, int, int], ...] = ()
@@ -80,11 +83,16 @@ class Commit:
         """Whether the task requires another one, or is it."""
         return bool(self._known & {task.key, task.whole().key})
 
-    def _present(self) -> list[ManifestName]:
-        """Manifests of the branch that are there now: another process may have written one since the snapshot."""
+    def _present(self, names: Iterable[str] | None) -> list[ManifestName]:
+        """Manifests of the branch that are there now: another process may have written one since the snapshot.
+
+        A listing is of now if it was begun when the lock was held, for only its holder writes or moves them.
+        """
         number = self._task.branch_number
         begin = "task." if number is None else f"{number}."
-        names = self._store.names(self._manifests)  # of all branches: most are not to be parsed
+        if names is None:
+            names = self._store.names(self._manifests)
+        # of all branches: most are not to be parsed
         parsed = (ManifestName.parse(name) for name in names if name.startswith(begin))
         return [name for name in parsed if name is not None]
 
@@ -137,7 +145,7 @@ class Commit:
         with store_errors(self._task.folder):
             for folder in {final.parent for final in self._promised}:
                 present = self.snapshot.sizes(folder, self._store)
-                if not present:
+                if not present and self._store.kind == "local":  # on servers, folders are made by what is written
                     self._store.make_folder(folder)
                 remove_leftovers(self._store, folder, present)
 
@@ -173,11 +181,14 @@ class Commit:
             raise SettingError(msg) from error
 
     def finish(self, resources: dict[str, float], started: str, messages: tuple[str, ...]) -> Manifest:
-        """Verify the staged outputs, move them into place and write the manifest.
+        """Verify the staged outputs.
+
+        Returns:
+            What :meth:`publish` writes.
 
         Raises:
             OutputError: if an output is missing, or is not what was promised.
-            StoreError: if the store cannot be written.
+            StoreError: if the store cannot be read.
         """
         for final in sorted(self._promised):
             staged, expectation = self._staged.get(final, (None, None))
@@ -190,11 +201,10 @@ class Commit:
                 msg = f"{self._task.title()}: {error}: nothing was kept"
                 raise OutputError(msg) from error
         with store_errors(self._task.folder):
-            sums = {final: (staged.stat().st_size, checksum(staged)) for final, (staged, _) in self._staged.items()}
-            outputs = tuple(OutputRecord(self._relative(final), *sums[final]) for final in sorted(sums))
-            manifest = Manifest(
+            self._sums = {f: (staged.stat().st_size, checksum(staged)) for f, (staged, _) in self._staged.items()}
+            return Manifest(
                 recipe=self._recipe,
-                outputs=outputs,
+                outputs=tuple(OutputRecord(self._relative(final), *self._sums[final]) for final in sorted(self._sums)),
                 parameters=self._task.significant_parameters(),
                 branch=self._task.branch_number,
                 inputs=self.snapshot.inputs(self._task),
@@ -210,18 +220,34 @@ class Commit:
                 warnings=messages,
                 stale_inputs=self.stale_inputs,
             )
-            if not self._lock.still_ours():
-                msg = (
-                    f"{self._task.title()} was paused for so long that another run took it over: nothing was kept, "
-                    "run it again"
+
+    @property
+    def size(self) -> int:
+        """Of all outputs [bytes], when they are finished."""
+        return sum(size for size, _ in self._sums.values())
+
+    def publish(self, manifest: Manifest) -> None:
+        """Move the staged outputs into place and write the manifest. Asks the task nothing: any thread may do it.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        try:
+            with store_errors(self._folder):
+                if not self._lock.still_ours():
+                    msg = (
+                        f"{self._title} was paused for so long that another run took it over: nothing was kept, "
+                        "run it again"
+                    )
+                    raise StoreError(msg)
+                self.withdraw()
+                self._store.publish_many(
+                    [(staged, final, *self._sums[final]) for final, (staged, _) in sorted(self._staged.items())]
                 )
-                raise StoreError(msg)
-            self.withdraw()
-            self._store.publish_many(
-                [(staged, final, *sums[final]) for final, (staged, _) in sorted(self._staged.items())]
-            )
-            self._write(manifest)
-        return manifest
+                self._write(manifest)
+        except BaseException:
+            self.abort()
+            raise
 
     def _relative(self, final: PurePath) -> str:
         return final.relative_to(self._store.root).as_posix()
@@ -259,16 +285,32 @@ def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
         if task.commit is not None:  # run() of a subclass calls that of its base class: one commit for both
             run(task)
             return
-        # the branches of a workflow share the slot of the process that runs them
-        with hold(task) as lock, nullcontext() if task.snapshot else slots.acquire():
-            commit = Commit(task, lock)
+        ahead = task.pipeline.claim(task) if task.pipeline else None
+        with ExitStack() as end:
+            lock = end.enter_context(hold(task, ahead.lock if ahead else None))
+            if task.snapshot is None:  # the branches of a workflow share the slot of the process that runs them
+                end.enter_context(slots.acquire())
+            commit = Commit(task, lock, ahead.names if ahead else None)
             if commit.is_done():
                 return
             manifest = commit.adoptable()
-            manifest = commit.adopt(manifest, "same inputs") if manifest else _execute(task, commit, run)
+            if manifest:
+                manifest = commit.adopt(manifest, "same inputs")
+            else:
+                manifest = _execute(task, commit, run)
+                if task.pipeline:
+                    publish = functools.partial(_publish, commit, manifest, end.pop_all())
+                    task.pipeline.commit(task, commit.size, publish, functools.partial(task.on_commit, manifest))
+                    return
+                commit.publish(manifest)
         task.on_commit(manifest)
 
     return wrapper
+
+
+def _publish(commit: Commit, manifest: Manifest, end: ExitStack) -> None:
+    with end:
+        commit.publish(manifest)
 
 
 def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> Manifest:
@@ -300,15 +342,20 @@ def _execute(task: AnalysisTask, commit: Commit, run: Callable[[Any], None]) -> 
 
 
 @contextmanager
-def hold(task: AnalysisTask) -> Iterator[Lock]:
+def hold(task: AnalysisTask, held: Lock | None = None) -> Iterator[Lock]:
     """Keep other processes from working on the same branch.
+
+    Args:
+        task: the branch.
+        held: its lock, if it was taken already.
 
     Raises:
         BusyError: if another one does, and the task is not to wait.
     """
-    lock = task.store.lock(lock_path(task.folder, task.branch_number))
-    with store_errors(task.folder):
-        if not lock.acquire():
+    folder = task.folder
+    lock = held or task.store.lock(lock_path(folder, task.branch_number))
+    with store_errors(folder):
+        if held is None and not lock.acquire():
             if not task.waits_for_others:
                 raise BusyError
             logger.info("%s waits for %s", task.title(), lock.holder() or "another process")
@@ -316,7 +363,7 @@ def hold(task: AnalysisTask) -> Iterator[Lock]:
     try:
         yield lock
     finally:
-        with store_errors(task.folder):
+        with store_errors(folder):
             lock.release()
 
 

@@ -8,18 +8,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.engine.concurrent import concurrently
 from analysis.engine.errors import ParameterError, StoreError
 from analysis.engine.leftovers import lock_path
-from analysis.engine.manifest import FOLDER, HISTORY, ManifestName, OutputRecord, checksum
+from analysis.engine.manifest import FOLDER, OutputRecord, checksum
 from analysis.engine.recipes import required_tasks
 from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage.base import RemoteError
+from analysis.engine.withdrawal import names_of, withdraw
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -267,8 +267,8 @@ def _check_inside(folder: PurePath, path: PurePath) -> None:
         raise StoreError(msg)
 
 
-def _manifests(branch: AnalysisTask, folder: str = FOLDER) -> PurePath:
-    return branch.folder / folder / shard_of(branch.branch_number)
+def _manifests(branch: AnalysisTask) -> PurePath:
+    return branch.folder / FOLDER / shard_of(branch.branch_number)
 
 
 def _remove(branch: AnalysisTask, found: Sequence[PurePath]) -> Outcome:
@@ -277,14 +277,8 @@ def _remove(branch: AnalysisTask, found: Sequence[PurePath]) -> Outcome:
     if not lock.acquire():
         return Outcome(0, busy=True)
     try:
-        begin = "task." if branch.branch_number is None else f"{branch.branch_number}."
-        for name in store.names(_manifests(branch)):  # as they are now: somebody may have written another one
-            if name.startswith(begin) and ManifestName.parse(name) is not None:
-                when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-                store.move(
-                    _manifests(branch) / name,
-                    _manifests(branch, HISTORY) / f"{begin}{when}.{name.removeprefix(begin)}",
-                )
+        # as they are now: somebody may have written another one
+        withdraw(store, branch.folder, names_of(branch.branch_number, store.names(_manifests(branch))))
         outputs = [path for path in found if path.parent != _manifests(branch)]
         for path in outputs:
             store.remove(path)

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from analysis.engine.lock import Lock
 from analysis.engine.manifest import FOLDER
@@ -17,6 +17,7 @@ from analysis.engine.shards import is_shard, shard_of
 
 if TYPE_CHECKING:
     from analysis.engine.storage.base import Store
+    from analysis.engine.storage.locks import RemoteLock
 
 P = TypeVar("P", bound=PurePath)
 
@@ -51,16 +52,24 @@ def is_part(path: PurePath) -> bool:
     return _PART.fullmatch(path.name) is not None
 
 
-def live_lock(path: Path) -> str | None:
+def live_lock(store: Store, path: PurePath, is_folder: bool, changed: float) -> str | None:
     """Who holds a lock; ``None`` if its process is gone.
+
+    Args:
+        store: where.
+        path: of the lock, or of a file beside one.
+        is_folder: whether it is a folder, as locks on servers are.
+        changed: when it was changed [s since 1970].
 
     Raises:
         OSError: if it cannot be read.
     """
-    holder, here = Lock(path).holder(), identity()
+    if is_folder:
+        return cast("RemoteLock", store.lock(path)).live_holder()
+    holder, here = Lock(path).holder() if isinstance(path, Path) else None, identity()
     if holder and (holder.host, holder.boot, holder.namespace) == (here.host, here.boot, here.namespace):
         return str(holder) if is_running(holder.pid, holder.start) else None
-    return (str(holder) if holder else "a process that is not known") if _is_young(path) else None
+    return str(holder or "a process that is not known") if _is_young(changed) else None
 
 
 def is_live_part(name: str, changed: float) -> bool:
@@ -68,12 +77,12 @@ def is_live_part(name: str, changed: float) -> bool:
 
     Args:
         name: of the file.
-        changed: when it was changed [s since 1970].
+        changed: when it was changed [s since 1970]; 0 if that is not known.
     """
     found = _MAKER.fullmatch(name)
     if found and found["rest"].endswith(f".{socket.gethostname()}"):
         return int(found["pid"]) != os.getpid() and is_running(int(found["pid"]))
-    return time.time() - changed < SILENCE
+    return _is_young(changed)
 
 
 _cleaned: set[tuple[int, PurePath]] = set()
@@ -95,8 +104,6 @@ def remove_leftovers(store: Store, folder: PurePath, names: Iterable[str]) -> No
                     store.remove(folder / entry.name)
 
 
-def _is_young(path: Path) -> bool:
-    try:
-        return time.time() - path.lstat().st_mtime < SILENCE
-    except FileNotFoundError:
-        return False
+def _is_young(changed: float) -> bool:
+    """Whether something changed a short while ago; so it counts if its store does not tell."""
+    return changed <= 0 or time.time() - changed < SILENCE

@@ -14,7 +14,7 @@ from luigi.rpc import RPCError
 
 from analysis.engine import session
 from analysis.engine.snapshot import Snapshot
-from analysis.engine.storage import masking
+from analysis.engine.storage import closing, masking
 from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.masking import masked
 from analysis.errors import AnalysisError
@@ -53,6 +53,7 @@ def install() -> None:
     logger = logging.getLogger("luigi-interface")
     if not any(isinstance(f, OneSentence) for f in logger.filters):
         logger.addFilter(OneSentence())
+        closing.install()
         atexit.register(_print_result)
 
 

@@ -26,6 +26,7 @@ from analysis.engine.watch import reading_as, watched
 from analysis.settings import unrecorded_reads, untracked
 
 if TYPE_CHECKING:
+    from analysis.engine.pipeline import Pipeline
     from analysis.engine.storage.base import Store
 
 _COMMON: dict[Any, tuple[str, ...]] = {}
@@ -72,6 +73,8 @@ class AnalysisTask(QuestionsTask, BatchTask):
     commit: Commit | None = None
     snapshot: Snapshot | None = None
     """What a whole workflow knows of the store when it runs its branches."""
+    pipeline: Pipeline | None = None
+    """What may commit this branch later, and has its lock, if a workflow on servers runs it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

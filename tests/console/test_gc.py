@@ -76,8 +76,12 @@ def test_on_a_terminal_it_asks(store: Path, answer: str, code: int, monkeypatch:
 
 
 def test_what_is_left_is_said(store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def refuse(_path: Path) -> None:
-        raise PermissionError(13, "Permission denied")
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if ".lock" not in path.name:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
 
     before = files(store)
     monkeypatch.setattr(Path, "unlink", refuse)

@@ -83,7 +83,7 @@ def same(shown: str) -> str:
     line = re.sub(r"-{3,}", "---", " ".join(shown.split()))
     line = re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "TIME", line)
     line = re.sub(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "TIME", line)
-    line = re.sub(r"\b[\d.]+ (s|min|h)\b", "SECONDS", line)
+    line = re.sub(r"\b[\d.]+ (ms|s|min|h)\b", "SECONDS", line)
     line = re.sub(r"(?<=_seconds\": )[\d.]+", "SECONDS", line)
     line = re.sub(r"(?<=\"size\": )\d+", "SIZE", line)
     line = re.sub(r"(?<!\S)\S*(?=/data/store)", "", line)

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,12 @@ from analysis.engine.backends.htcondor import HTCondorSettings
 from analysis.engine.backends.settings import BatchSettings, batch_settings
 from analysis.engine.backends.slurm_script import SlurmSettings
 from analysis.engine.policy import StalePolicy
+from analysis.engine.storage import settings as storage_settings
+from analysis.engine.storage.interfaces import CHOICES
+from analysis.engine.storage.reading import InputSettings, input_settings
+from analysis.engine.storage.refresh import CredentialSettings, credential_settings
+from analysis.engine.storage.settings import LocalSettings, RemoteSettings
+from analysis.engine.storage.xcache import XCacheSettings, xcache_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -143,6 +150,47 @@ def test_settings_of_jobs_are_documented() -> None:
         assert f"| `{word}` |" in page
     for profile in (REPOSITORY / "profiles").glob("*.cfg"):
         assert f"| `{profile.stem}` |" in page
+
+
+def written_in_law_cfg(section: str) -> dict[str, str]:
+    written = configparser.ConfigParser(delimiters=(":",), allow_no_value=True, interpolation=None)
+    written.read(REPOSITORY / "law.cfg")
+    return {option: value or "" for option, value in written[section].items()}
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "read"),
+    [
+        ("inputs", InputSettings, input_settings),
+        ("xcache", XCacheSettings, xcache_settings),
+        ("credentials", CredentialSettings, credential_settings),
+    ],
+)
+def test_settings_of_storage_are_in_law_cfg(section: str, kind: Any, read: Callable[[], Any]) -> None:
+    """All of them, at their defaults; and on a page."""
+    assert set(written_in_law_cfg(section)) == {field.name for field in fields(kind)}
+    assert read() == kind()
+    pages = "".join((REPOSITORY / "docs" / page).read_text() for page in ("storage.md", "credentials.md"))
+    for field in fields(kind):
+        assert re.search(rf"\b{field.name}\b", pages), field.name
+
+
+def test_settings_of_stores_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store on servers in law.cfg, at its defaults, and each of its options on the page; it has no address yet."""
+    assert written_in_law_cfg("outputs") == {"default": "local"}
+    written = written_in_law_cfg("wlcg_fs")
+    assert written["base"] == ""
+    url = "root://host.example.org//store/jane"
+    monkeypatch.setattr(storage_settings, "_items", {"wlcg_fs": {**written, "base": url}, "_wlcg_fs_defaults": {}}.get)
+    assert storage_settings.remote_settings("wlcg_fs") == RemoteSettings(base=(url,))
+    page = (REPOSITORY / "docs" / "storage.md").read_text()
+    for field in fields(RemoteSettings):
+        assert field.name in written
+        assert f"`{field.name}`" in page
+    for field in fields(LocalSettings):
+        assert f"`{field.name}`" in page
+    for word in (*get_args(storage_settings.Kind), *CHOICES, *get_args(storage_settings.ChecksumPolicy)):
+        assert f"`{word}`" in page
 
 
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (REPOSITORY / "profiles").glob("*.cfg")))

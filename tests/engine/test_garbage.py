@@ -9,10 +9,10 @@ import pytest
 from luigi.task_register import Register
 
 from analysis.engine import garbage as module
-from analysis.engine.garbage import Findings, find_garbage
+from analysis.engine.garbage import Findings
 from analysis.engine.process import identity
 from analysis.engine.removal import Removed
-from tests.engine.toy_garbage import GONE, delete, finished, found, manifests, put
+from tests.engine.toy_garbage import GONE, delete, find_garbage, finished, found, manifests, put
 from tests.engine.toys import FileToy, Toy, copy_folder, dead_process, files, make_old, run_all
 
 

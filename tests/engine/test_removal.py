@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from luigi.task_register import Register
 
 from analysis.engine import removal
-from analysis.engine.garbage import find_garbage
 from analysis.engine.lock import Lock
-from analysis.engine.removal import Removed, remove_garbage
+from analysis.engine.removal import Removed
+from analysis.engine.storage.local import LocalStore
 from analysis.engine.walk import stamp
-from tests.engine.toy_garbage import GONE, delete, finished, found, manifests, put
+from tests.engine.toy_garbage import GONE, delete, find_garbage, finished, found, manifests, put, remove_garbage
 from tests.engine.toys import Toy, copy_folder, edit, files, run_all
 
 
@@ -52,7 +52,7 @@ def test_stale_branch_that_is_being_made_is_left(store: Path, monkeypatch: pytes
 
 def test_stale_branch_that_is_taken_in_the_last_moment_is_left(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Toy, "revision", 1)
-    monkeypatch.setattr(removal, "_holder", lambda _folder: None)
+    monkeypatch.setattr(removal, "live_holder", lambda _store, _files: None)
     garbage = find_garbage(store, stale=True).garbage
     with Lock(store / "v1/Toy/manifests/.1.lock"):
         removed = remove_garbage(store, garbage)
@@ -132,7 +132,7 @@ def test_garbage_outside_the_store_is_refused(store: Path, outside: Path) -> Non
     put(store / "v1/Toy/other.txt")
     item = find_garbage(store).garbage[0]
     there = outside / "a_0.txt"
-    forged = item._replace(file=item.file._replace(path=there, stamp=stamp(there.stat())))
+    forged = item._replace(file=item.file._replace(path=there, stamp=stamp(LocalStore(store), there)))
     dotted = forged._replace(file=forged.file._replace(path=store / "../outside/a_0.txt"))
     assert [why for _, why in remove_garbage(store, [forged, dotted]).left] == [
         "it is not in the store, or a link leads there"
@@ -149,7 +149,7 @@ def test_file_that_changed_meanwhile_is_left(store: Path) -> None:
 
 
 def test_file_that_cannot_be_removed_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path) -> None:
+    def refuse(_path: Path, **_options: bool) -> None:
         raise PermissionError(13, "Permission denied")
 
     put(store / "v1/Toy/other.txt")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from luigi.task_register import Register
 
-from analysis.engine.garbage import find_garbage
-from analysis.engine.removal import Removed, remove_garbage
+from analysis.engine import garbage, removal
+from analysis.engine.garbage import Findings, Garbage
+from analysis.engine.removal import Removed
+from analysis.engine.storage.local import LocalStore
 from tests.engine.toys import Toy, run_all
 
 GONE = {"recipe": {"task": "NoSuchTask"}}
@@ -18,6 +21,16 @@ def finished(store: Path) -> Path:
     Register.clear_instance_cache()
     run_all(Toy())
     return store.resolve()
+
+
+def find_garbage(
+    store: Path, stale: bool = False, history: bool = False, version: str | None = None, moved: bool = False
+) -> Findings:
+    return garbage.find_garbage(LocalStore(store), stale, history, version, moved)
+
+
+def remove_garbage(store: Path, items: Iterable[Garbage]) -> Removed:
+    return removal.remove_garbage(LocalStore(store), items)
 
 
 def found(store: Path, stale: bool = False, history: bool = False) -> dict[str, str]:

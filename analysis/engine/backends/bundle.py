@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -30,6 +31,8 @@ UNUSED = 30 * 86400.0
 """Age [s] at which :func:`prune` removes a bundle that no submission has used meanwhile."""
 
 _DIGITS = 16
+_NAME = r"(?:repository|sandbox)-[0-9a-f]{16}(?:-py[0-9]+\.[0-9]+)?(?:\.tar\.gz)?"
+_LONGEST = 1 << 20  # of the files of a submission that say something
 _SKIPPED = frozenset({"__pycache__", "_virtualenv.py", "_virtualenv.pth"})
 
 
@@ -175,6 +178,33 @@ def sandbox_bundle(environment: Path, destination: Path) -> Bundle:
 # all bundles
 
 
+def is_bundle(name: str) -> bool:
+    """Whether this is the name of a bundle."""
+    return re.fullmatch(_NAME, name) is not None
+
+
+def used_bundles(submissions: Iterable[Path]) -> set[str] | None:
+    """Names of the bundles that jobs use, as the files of their submissions have them.
+
+    Args:
+        submissions: directories of submissions with active jobs.
+
+    Returns:
+        ``None`` if one of them does not tell, e.g. since it is being written.
+    """
+    names: set[str] = set()
+    for folder in submissions:
+        try:
+            files = [path for path in folder.iterdir() if path.is_file() and path.stat().st_size < _LONGEST]
+            found = {name for path in files for name in re.findall(_NAME, path.read_text(errors="replace"))}
+        except OSError:
+            return None
+        if not found:
+            return None
+        names |= found
+    return names
+
+
 def _once(path: Path, make: Callable[[Path], None]) -> None:
     """Make a bundle unless it is there, one process at a time.
 
@@ -226,9 +256,18 @@ def prune(destination: Path, keep: Collection[str], age: float = UNUSED) -> list
         What was removed.
     """
     removed = []
-    for path in [*destination.glob("repository-*"), *destination.glob("sandbox-*")]:
+    for path in unused(destination, keep, age):
         with suppress(OSError):  # of another user, or removed by somebody else
-            if path.name not in keep and time.time() - path.stat().st_mtime > age:
-                _remove(path)
-                removed.append(path)
+            _remove(path)
+            removed.append(path)
     return removed
+
+
+def unused(destination: Path, keep: Collection[str], age: float = UNUSED) -> list[Path]:
+    """Bundles that :func:`prune` would remove."""
+    found = []
+    for path in sorted([*destination.glob("repository-*"), *destination.glob("sandbox-*")]):
+        with suppress(OSError):
+            if path.name not in keep and time.time() - path.stat().st_mtime > age:
+                found.append(path)
+    return found

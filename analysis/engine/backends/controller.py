@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from analysis.engine import session
 from analysis.engine.backends import jobcredentials, preflight, registry
@@ -30,9 +30,12 @@ from analysis.engine.backends.statusline import show_duration, status_line
 from analysis.engine.backends.submit import Submitter, is_in_queue
 from analysis.engine.backends.summary import command_line, root_causes
 from analysis.engine.errors import BranchesError
+from analysis.engine.storage.base import OutageError
 
 if TYPE_CHECKING:
     from analysis.engine.workflow import AnalysisWorkflow
+
+T = TypeVar("T")
 
 LEDGER = "ledger.db"
 _INTERRUPTED = 128 + signal.SIGINT
@@ -94,6 +97,7 @@ class Controller:
         self._is_proven = workflow.no_canary or workflow.no_poll
         self._started, self._parent = time.time(), os.getppid()
         self._down: set[str] = set()
+        self._is_store_down = False
 
     def run(self) -> None:
         """Run all branches that are not complete."""
@@ -140,22 +144,53 @@ class Controller:
             self._recover()
             self._poll()
             jobcredentials.keep_fresh()
-            if self._collector.collect(self._wanted):
-                self._is_proven = self._is_proven or bool(self._collector.done)
-                self._event = time.time()
-            view = self._look()
-            self._tell(view)
-            ready = [] if self.workflow.is_paused else self._collector.missing(view.ready())
-            if ready and self._submitter.submit(ready, view.attempts, self._wanted):
-                self._event = time.time()
-            if view.is_over():
-                return
+            with self._outages():
+                if self._step():
+                    return
             if self.workflow.no_poll and not self.ledger.pending(self.key):
                 msg = (
                     f"{self._jobs_run_on()}, unwatched because of --no-poll: the same command without it waits for them"
                 )
                 raise DetachedError(msg)
             self._cost = time.process_time() - begin
+            self._wait()
+
+    def _step(self) -> bool:
+        """Settle what has ended, and submit what is ready.
+
+        Returns:
+            Whether all is over.
+
+        Raises:
+            OutageError: if the store does not answer; then it is done the next time.
+        """
+        if self._collector.collect(self._wanted):
+            self._is_proven = self._is_proven or bool(self._collector.done)
+            self._event = time.time()
+        view = self._look()
+        self._tell(view)
+        ready = [] if self.workflow.is_paused else self._collector.missing(view.ready())
+        if ready and self._submitter.submit(ready, view.attempts, self._wanted):
+            self._event = time.time()
+        return view.is_over()
+
+    @contextmanager
+    def _outages(self) -> Iterator[None]:
+        """Go on if the store does not answer: nothing is known then, and least of all that something is missing."""
+        try:
+            yield
+        except OutageError as error:
+            if not self._is_store_down:
+                self._is_store_down = True
+                self._say(f"the store does not answer ({error.reason}); nothing is concluded from that, jobs run on")
+        else:
+            self._is_store_down = False
+
+    def _patiently(self, question: Callable[[], T]) -> T:
+        """The answer to a question to the store, as soon as it answers."""
+        while True:
+            with self._outages():
+                return question()
             self._wait()
 
     def _interval(self) -> float:
@@ -318,12 +353,13 @@ class Controller:
 
     def _end(self) -> None:
         jobcredentials.forget(self.ledger)
-        self._collector.rotate_logs()
-        missing = self._collector.missing(sorted(set(self._wanted) - self._collector.done))
+        missing = self._patiently(lambda: self._collector.missing(sorted(set(self._wanted) - self._collector.done)))
+        with self._outages():
+            self._collector.rotate_logs()
         if not missing:
             self._submitter.clean(self.workflow.branch_numbers())
             return
-        failed = self._collector.failures(missing, self._started)
+        failed = self._patiently(lambda: self._collector.failures(missing, self._started))
         is_removed = any(branch.failure.kind is FailureClass.REMOVED for branch in failed.values())
         why = "" if self._is_proven or is_removed else ", since the first ones failed"
         print(root_causes(self.workflow, failed, missing, why), file=sys.stderr, flush=True)

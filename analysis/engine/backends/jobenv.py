@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from analysis.engine.backends.bundle import repository_bundle, sandbox_bundle
 from analysis.engine.backends.settings import BatchSettings, batch_settings, jobs_folder
+from analysis.engine.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from analysis.engine.storage.base import Store
+    from analysis.engine.storage.remote import RemoteStore
 
 JOB_SCRIPT = Path(__file__).with_name("job.sh")
 """What a batch system starts."""
@@ -38,6 +41,20 @@ class JobFiles(NamedTuple):
     sandbox: Path
 
 
+class Places(NamedTuple):
+    """The stores of a submission.
+
+    Args:
+        store: that of the workflow.
+        disk: ``$ANALYSIS_STORE``, if it is set.
+        needs_disk: whether jobs cannot do without it.
+    """
+
+    store: Store
+    disk: Path | None
+    needs_disk: bool
+
+
 @functools.cache
 def job_files() -> JobFiles:
     """The code of this process for jobs, copied once: later edits do not reach jobs that wait.
@@ -53,14 +70,19 @@ def job_files() -> JobFiles:
 
 
 def job_environment(
-    backend: str, spec: Path, store: Path, token: str, settings: BatchSettings, shell: Mapping[str, str] = os.environ
+    backend: str,
+    spec: Path,
+    places: Places,
+    token: str,
+    settings: BatchSettings,
+    shell: Mapping[str, str] = os.environ,
 ) -> tuple[dict[str, str], tuple[Path, ...]]:
     """Variables of a job, and the files that it is sent.
 
     Args:
         backend: name of the batch system.
         spec: description of the job.
-        store: root of the store.
+        places: the stores.
         token: of the submission.
         settings: of the site.
         shell: variables of the submitting side.
@@ -68,6 +90,7 @@ def job_environment(
     Raises:
         BundleError: if the code cannot be copied.
         StoreError: if what jobs fetch from the store cannot be written there.
+        RemoteError: the same, of a store on servers.
     """
     files = job_files()
     names = {*_ALWAYS, *(name.strip() for name in settings.forward_env.split(","))}
@@ -75,7 +98,8 @@ def job_environment(
     names -= _NEVER
     environment = {
         **{name: shell[name] for name in sorted(names) if name in shell},
-        "ANALYSIS_STORE": str(store),
+        **({"ANALYSIS_STORE": str(places.disk)} if places.disk else {}),
+        "ANALYSIS_JOB_STORES": "local" if places.needs_disk else "remote",
         "ANALYSIS_JOB_BACKEND": backend,
         "ANALYSIS_JOB_TOKEN": token,
         "ANALYSIS_JOB_SPEC": str(spec),
@@ -91,18 +115,44 @@ def job_environment(
     environment |= {"ANALYSIS_JOB_SPEC": spec.name, "ANALYSIS_JOB_PYTHON": str(Path(sys.executable).resolve())}
     if backend == "htcondor":
         return environment, needed
-    _put_into_store(needed[1:], store)  # Slurm brings a script to a job, and only a little with it
+    environment["ANALYSIS_JOB_BUNDLES"] = bundle_addresses(places.store)
+    put_into_store(needed[1:], places.store)  # Slurm brings a script to a job, and only a little with it
     return environment, (spec,)
 
 
-def _put_into_store(files: tuple[Path, ...], store: Path) -> None:
-    from analysis.engine.commit import store_errors
+def bundle_addresses(store: Store) -> str:
+    """Where jobs look for bundles: a directory, or URLs of the same folder at all endpoints, with spaces in between."""
+    if isinstance(store, LocalStore):
+        return str(store.root / BUNDLES)
+    return " ".join(f"{endpoint.base}/{BUNDLES}" for endpoint in _servers(store).endpoints.all)
 
-    folder = store / BUNDLES
+
+def put_into_store(files: tuple[Path, ...], store: Store) -> None:
+    """Have bundles be in the store. Names have hashes of the content: what is there is not written again.
+
+    Args:
+        files: the bundles.
+        store: where jobs look for them.
+
+    Raises:
+        StoreError: if they cannot be written.
+        RemoteError: the same, of a store on servers.
+    """
+    from analysis.engine.commit import store_errors
+    from analysis.engine.manifest import checksum
+
+    folder = store.root / BUNDLES
     with store_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        known = set(store.names(folder))
         for file in files:
-            if not (folder / file.name).exists():
-                part = folder / f".{file.name}.{os.getpid()}.part"
-                shutil.copy(file, part)
-                part.replace(folder / file.name)
+            if file.name in known:
+                continue
+            if isinstance(store, LocalStore):
+                store.put(file, folder / file.name)
+            else:
+                _servers(store).upload(file, folder / file.name, file.stat().st_size, checksum(file))
+
+
+def _servers(store: Store) -> RemoteStore:
+    """A store on servers without its mirror, which jobs do not look at."""
+    return cast("RemoteStore", getattr(store, "remote", store))

@@ -19,6 +19,7 @@ from analysis.engine.backends.base import BackendError, FailureClass
 from analysis.engine.backends.failures import Failure
 from analysis.engine.concurrent import concurrently
 from analysis.engine.shards import is_shard, shard_of
+from analysis.engine.storage.base import OutageError
 from analysis.engine.storage.masking import masked_bytes
 
 if TYPE_CHECKING:
@@ -179,10 +180,13 @@ def read_report(store: Store, folder: PurePath, attempt: Attempt) -> Failure:
 
     Raises:
         LogError: if there is none, or it cannot be read.
+        OutageError: if the store does not answer.
     """
     path = _place(folder, attempt) / attempt.report
     try:
         return Failure.from_json(json.loads(store.read(path)))
+    except OutageError:
+        raise
     except (OSError, ValueError) as error:
         msg = f"the report {path} cannot be read: {error}"
         raise LogError(msg) from error

@@ -81,6 +81,7 @@ class Runner:
             from analysis.engine import provenance
             from analysis.engine.backends.spec import workflow_of
 
+            _take_stores(self._spec)
             provenance.remember_job(self._job, self._spec.backend, self._spec.git_commit, self._spec.git_dirty)
             with workflow_of(self._spec) as workflow:
                 snapshot = _prepare(self._spec, workflow)
@@ -142,6 +143,24 @@ def _import_law() -> None:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def _take_stores(spec: JobSpec) -> None:
+    """Let outputs go where the submitting side looks for them, and come from where it has them.
+
+    Raises:
+        StoreError: if a directory is not here: it would be made, on a disk that nobody else sees.
+    """
+    from analysis.engine.errors import StoreError
+    from analysis.engine.storage import settings
+    from analysis.engine.storage.resolved import Resolved
+
+    if spec.stores:
+        settings.take(Resolved.from_json(spec.stores))
+    for disk in spec.disks:
+        if not Path(disk).is_dir():
+            msg = f"the store {disk} is not on this machine"
+            raise StoreError(msg)
 
 
 def _prepare(spec: JobSpec, workflow: AnalysisWorkflow) -> Snapshot:

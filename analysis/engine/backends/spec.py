@@ -48,6 +48,9 @@ class JobSpec:
         cores: number of cores.
         memory: that a job may use [bytes]; 0 for any.
         runtime: that a job may take [s]; 0 for any.
+        root: directory of the store of the workflow; empty if it is on servers.
+        disks: directories of all stores on a disk that the workflow uses, which a machine has to see.
+        stores: all stores, see :class:`~analysis.engine.storage.resolved.Resolved`.
     """
 
     modules: tuple[str, ...]
@@ -62,6 +65,9 @@ class JobSpec:
     cores: int = 1
     memory: int = 0
     runtime: int = 0
+    root: str = ""
+    disks: tuple[str, ...] = ()
+    stores: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Text of the file."""
@@ -78,7 +84,7 @@ class JobSpec:
             content = json.loads(text)
             schema = content.pop("schema")
             if schema == SCHEMA:
-                return cls(**{**content, "modules": tuple(content["modules"]), "argv": tuple(content["argv"])})
+                return cls(**{**content, **{name: tuple(content[name]) for name in ("modules", "argv", "disks")}})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             msg = f"the description of the job cannot be read ({type(error).__name__}: {error}): submit it again"
             raise SpecError(msg) from error
@@ -148,7 +154,11 @@ def parse_branches(argument: str) -> list[Branch]:
 
 
 def make_spec(
-    workflow: AnalysisWorkflow, backend: str, resources: Resources | None = None, snapshot: Snapshot | None = None
+    workflow: AnalysisWorkflow,
+    backend: str,
+    resources: Resources | None = None,
+    snapshot: Snapshot | None = None,
+    same_disks: bool = True,
 ) -> JobSpec:
     """Describe the jobs of a workflow.
 
@@ -157,9 +167,11 @@ def make_spec(
         backend: batch system.
         resources: what each job gets.
         snapshot: one that knows recipes already.
+        same_disks: whether jobs see the files of this machine.
     """
     from analysis.engine import provenance
     from analysis.engine.snapshot import Snapshot
+    from analysis.engine.storage.resolved import local_root, resolved
 
     resources = resources or Resources()
     recipes = (snapshot or Snapshot()).recipes
@@ -182,7 +194,29 @@ def make_spec(
         cores=resources.cores,
         memory=resources.memory,
         runtime=resources.runtime,
+        root=str(local_root(workflow.get_task_family()) or ""),
+        disks=tuple(map(str, disks(workflow))),
+        stores=resolved(same_disks).to_json(),
     )
+
+
+def disks(workflow: AnalysisWorkflow) -> list[Path]:
+    """Directories of the stores on a disk that a workflow, and what it requires, reads and writes."""
+    from analysis.engine.recipes import required_tasks
+    from analysis.engine.storage.resolved import is_mixed, local_root
+
+    families: set[str] = {workflow.get_task_family()}
+    seen: set[str] = set()
+    if not is_mixed():
+        return [root for family in families if (root := local_root(family))]
+    todo: list[AnalysisTask] = list(workflow.branch_tasks())
+    while todo:
+        task = todo.pop()
+        families.add(task.get_task_family())
+        new = {required.key: required for required in required_tasks(task) if required.key not in seen}
+        seen |= new.keys()
+        todo += new.values()
+    return sorted({root for family in families if (root := local_root(family))})
 
 
 def _given() -> tuple[tuple[str, ...], tuple[str, ...]]:

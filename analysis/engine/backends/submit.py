@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import secrets
 import shutil
@@ -17,13 +18,14 @@ from analysis.engine.backends import registry
 from analysis.engine.backends.base import QueueFullError, SchedulerDownError, Submission, SubmissionError
 from analysis.engine.backends.inflight import wait_until_landed
 from analysis.engine.backends.jobcredentials import job_credentials
-from analysis.engine.backends.jobenv import JOB_SCRIPT, job_environment
+from analysis.engine.backends.jobenv import JOB_SCRIPT, Places, job_environment
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.records import Attempt, Job, JobPlan, Pending
 from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.spec import Branch, format_branches, make_spec, short_digest
 from analysis.engine.backends.verdict import grown, tries
 from analysis.engine.commit import store_errors
+from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.credentials import CredentialError
 from analysis.engine.storage.stores import local_store
 
@@ -124,7 +126,7 @@ class Submitter:
                 discard(folder)
                 return 0
             ids = backend.submit(self._submission(token, folder, kept, needs))
-        except (SubmissionError, QueueFullError, CredentialError):
+        except (SubmissionError, QueueFullError, CredentialError, RemoteError):
             self._ledger.refused(token)
             discard(folder)
             raise
@@ -132,7 +134,8 @@ class Submitter:
         return len(kept)
 
     def _submission(self, token: str, folder: Path, plans: Sequence[JobPlan], needs: Resources) -> Submission:
-        spec = make_spec(self._workflow, self._workflow.effective_workflow, needs, self._snapshot)
+        same_disks = self._settings.shared_filesystem
+        spec = make_spec(self._workflow, self._workflow.effective_workflow, needs, self._snapshot, same_disks)
         store = self._workflow.store
         with store_errors(store.root):
             store.make_folder(store.root)
@@ -142,9 +145,9 @@ class Submitter:
         shutil.copy(JOB_SCRIPT, script)
         script.chmod(0o755)
         workflow = self._workflow
-        environment, inputs = job_environment(
-            workflow.effective_workflow, description, local_store().root, token, self._settings
-        )
+        disk = local_store().root if os.environ.get("ANALYSIS_STORE") else None
+        places = Places(store, disk, str(disk) in spec.disks)
+        environment, inputs = job_environment(workflow.effective_workflow, description, places, token, self._settings)
         shown = job_credentials(workflow.effective_workflow, self._settings)
         return Submission(
             token=token,

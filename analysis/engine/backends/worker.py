@@ -2,7 +2,8 @@
 
 This process imports next to nothing. It forks one that runs the branches (:mod:`~analysis.engine.backends.runner`),
 watches the memory of all processes below it and the time, and takes note of what became of each branch: log and report
-go to the store. If the process of the branches dies, it is known of which branch, and the next ones get a new one.
+go to the store (:mod:`~analysis.engine.backends.scribe`). If the process of the branches dies, it is known of which
+branch, and the next ones get a new one.
 """
 
 from __future__ import annotations
@@ -27,16 +28,15 @@ from analysis.engine.backends.base import FailureClass
 from analysis.engine.backends.failures import Failure, ended_by_batch_system, failure_of_death
 from analysis.engine.backends.joblogs import Attempt
 from analysis.engine.backends.runner import DUMP, Message, Runner
+from analysis.engine.backends.scribe import Death, Note, Scribe, read_log, size_of
 from analysis.engine.backends.spec import Branch, JobSpec, SpecError, parse_branches
 from analysis.engine.storage import masking
-from analysis.engine.storage.local import LocalStore
 
 NO_SPEC = 83
 """Exit code if the job cannot find out what to do, see :data:`~analysis.engine.backends.failures.EXIT_CODES`."""
 
 _INTERVAL = 0.5
 _PATIENCE = 2.0
-_HEAD, _TAIL = 1_000_000, 9_000_000
 _NEARLY = 0.9
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
@@ -48,32 +48,22 @@ class Job(NamedTuple):
     Args:
         id: as the scheduler has it.
         token: of the submission, and number of the job in it, as logs have it.
-        store: the store.
         scratch: directory for temporary files.
         started: Unix time.
     """
 
     id: str
     token: str
-    store: Path
     scratch: Path
     started: float
 
 
 def job_from(environment: Mapping[str, str]) -> Job:
-    """The job that an environment belongs to.
-
-    Raises:
-        SpecError: if it does not name a store.
-    """
-    if not environment.get("ANALYSIS_STORE"):
-        msg = "ANALYSIS_STORE is not set in the job"
-        raise SpecError(msg)
+    """The job that an environment belongs to."""
     job, number = identify(environment)
     return Job(
         job,
         joblogs.job_token(environment.get("ANALYSIS_JOB_TOKEN") or "unknown", number),
-        Path(environment["ANALYSIS_STORE"]).absolute(),
         Path(environment.get("TMPDIR") or "/tmp"),
         float(environment.get("ANALYSIS_JOB_STARTED") or time.time()),
     )
@@ -149,7 +139,7 @@ class Supervisor:
 
     def __init__(self, spec: JobSpec, job: Job, todo: Sequence[Branch]) -> None:
         self._spec, self._job, self._todo = spec, job, list(todo)
-        self._store, self._folder = LocalStore(job.store), job.store / spec.folder
+        self._scribe = Scribe(spec)
         self._limits = Limits(spec.memory, spec.runtime, job.started)
         self._oom_kills = tree.oom_kills()
         self._signal = 0
@@ -175,6 +165,7 @@ class Supervisor:
         while self._todo and not self._stopped:
             self._watch(*self._fork())
             tree.kill_descendants()
+            self._scribe.write()
             self._stopped = self._stopped or self._verdict() is not None
         return not self._todo and not self._failed
 
@@ -242,10 +233,10 @@ class Supervisor:
         """Let the process write where it is, then kill it with all its own."""
         if self._current is not None:
             log = self._log(self._current)
-            size, patience = _size(log), time.monotonic() + _PATIENCE
+            size, patience = size_of(log), time.monotonic() + _PATIENCE
             with suppress(ProcessLookupError):
                 os.kill(pid, DUMP)
-            while _size(log) == size and time.monotonic() < patience and not _has_ended(pid):
+            while size_of(log) == size and time.monotonic() < patience and not _has_ended(pid):
                 time.sleep(0.01)
         for number in [pid, *tree.descendants(pid)]:
             with suppress(ProcessLookupError):
@@ -265,7 +256,7 @@ class Supervisor:
         """Take note of the branch at which the process died; of those after it nobody knows anything."""
         status, self._peak = ended.status, max(self._peak, ended.memory)
         branch = self._todo[0].number if self._current is None else self._current
-        log = _read(self._log(branch)).decode(errors="replace")
+        log = read_log(self._log(branch)).decode(errors="replace")
         before, self._oom_kills = self._oom_kills, tree.oom_kills()
         failure = failure_of_death(status, log, self._limits.is_nearly_full(self._peak) or self._oom_kills > before)
         is_by_signal = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
@@ -274,7 +265,7 @@ class Supervisor:
             failure = replace(verdict, frames=failure.frames)
         self._record(branch, failure, time.monotonic() - self._begun)
         with suppress(OSError):
-            self._clean(branch, ended.pid)
+            self._scribe.bury(Death(branch, ended.pid))
 
     def _record(self, branch: int, failure: Failure | None, seconds: float) -> None:
         """Write log and report, and say what became of a branch."""
@@ -294,28 +285,7 @@ class Supervisor:
             )
         what = f"{failure.kind}: {failure}" if failure else "done"
         print(f"branch {branch}: {what} [{seconds:.1f} s, {self._peak / 1e6:.0f} MB]", flush=True)
-        log = self._log(branch)
-        try:
-            joblogs.write(self._store, self._folder, attempt, _read(log), failure)
-        except OSError as error:
-            report = f"; it says: {json.dumps(failure.to_json())}" if failure else ""
-            print(f"branch {branch}: no log could be written to {self._folder} ({error}){report}", flush=True)
-        log.unlink(missing_ok=True)
-
-    def _clean(self, branch: int, pid: int) -> None:
-        """Remove what the dead process kept in the store: on another machine it would count as alive for long."""
-        import logging
-
-        from analysis.engine.leftovers import lock_path
-        from analysis.engine.lock import Lock
-
-        logging.getLogger("analysis.engine").setLevel(logging.ERROR)  # that its process is gone is no news
-        lock = Lock(lock_path(self._folder, branch))
-        if lock.holder() is not None and lock.acquire():
-            lock.release()
-        for name in self._store.names(self._folder):
-            if name.endswith(f".{socket.gethostname()}-{pid}.part"):
-                self._store.remove(self._folder / name)
+        self._scribe.note(Note(attempt, self._log(branch), failure))
 
     def _log(self, branch: int) -> Path:
         return self._job.scratch / f"branch_{branch}.{self._pid}.log"
@@ -324,24 +294,6 @@ class Supervisor:
 def _has_ended(pid: int) -> bool:
     """Whether a child of this process has ended; of which note is taken elsewhere."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _read(path: Path) -> bytes:
-    """Content of a log, without its middle if it is very long."""
-    size = _size(path)
-    if size <= _HEAD + _TAIL:
-        return path.read_bytes() if size else b""
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-        file.seek(size - _TAIL)
-        return head + f"\n\n[... {size - _HEAD - _TAIL} bytes left out ...]\n\n".encode() + file.read()
 
 
 def _drain(descriptor: int) -> tuple[bytes, bool]:

@@ -195,7 +195,12 @@ class Interface(Protocol):
         """Copy a file to a local path (not atomic; replaces one)."""
 
     def rename(self, url: str, destination: str) -> None:
-        """Give a file another name on the same server, at once; replaces a file of that name."""
+        """Give a file or folder another name on the same server, at once; replaces a file of that name.
+
+        Raises:
+            ExistsError: for a folder, if there is one of that name with something in it: of many that try at the same
+                moment one succeeds.
+        """
 
     def remove(self, url: str) -> None:
         """Remove a file.
@@ -206,7 +211,7 @@ class Interface(Protocol):
         """
 
     def make_folder(self, url: str) -> None:
-        """Make one folder: of many that try at the same time, one succeeds.
+        """Make one folder. Of those that try at the same moment several may succeed, for XRootD tells them so.
 
         Raises:
             ExistsError: if there is something of that name.

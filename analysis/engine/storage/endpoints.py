@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from analysis.engine.storage.addresses import url_of
 from analysis.engine.storage.base import DamageError, DeniedError, OutageError, RemoteError
@@ -22,6 +22,11 @@ FIRST_REST = 5.0
 LONGEST_REST = 300.0
 QUIET = 60.0
 """An endpoint that fails now and then is spoken of once in this time at most [s]."""
+LOST = 30.0
+"""A store that did not answer for all of its patience is asked once in this time [s]; all other requests fail at once.
+
+A thousand branches do not wait for it one after the other.
+"""
 
 # XRootD's client gives up at once when a server asks it to come back later than the request may take
 _AT_ONCE = 1.0
@@ -65,6 +70,8 @@ class _State:
         self.mutex = threading.Lock()
         self.health = {endpoint: _Health() for endpoint in endpoints}
         self.turn = self.process % len(endpoints)  # jobs that start together do not all begin with the first
+        self.lost: OutageError | None = None
+        self.asked_again_at = 0.0
 
 
 class Endpoints:
@@ -128,8 +135,37 @@ class Endpoints:
             health = state.health[endpoint]
             told, lasted = health.told, self.clock.now() - health.since
             health.failures, health.rests_until, health.told = 0, 0.0, False
+            state.lost = None
         if told:
             _logger.warning("store %s: %s answers again after %s", self.name, endpoint.base, span(lasted))
+
+    def patience_now(self) -> Patience:
+        """How long a request that begins now is tried again: not at all after one was, in vain.
+
+        Raises:
+            OutageError: what that one said, if it was just now.
+        """
+        state, now = self._own(), self.clock.now()
+        with state.mutex:
+            lost = state.lost
+            if lost is None:
+                return self.patience
+            if now >= state.asked_again_at:
+                state.asked_again_at = now + self._lost_for
+                return self.patience._replace(total=0.0)
+        raise OutageError(lost.operation, lost.url, lost.reason, lost.errno or 0)
+
+    def gave_up(self, error: OutageError) -> None:
+        """Note that no endpoint answered, in all the time that the store is given."""
+        state = self._own()
+        with state.mutex:
+            if state.lost is None:
+                state.lost = error
+            state.asked_again_at = self.clock.now() + self._lost_for
+
+    @property
+    def _lost_for(self) -> float:
+        return min(LOST, self.patience.total)
 
     def session(self) -> Session:
         """For the requests of one operation."""
@@ -137,7 +173,8 @@ class Endpoints:
 
     def _own(self) -> _State:
         if self._state.process != os.getpid():  # forked: the mutex may be held by a thread that is not here
-            self._state = _State(self.all)
+            before, self._state = self._state, _State(self.all)
+            self._state.lost, self._state.asked_again_at = before.lost, before.asked_again_at
         return self._state
 
 
@@ -174,9 +211,9 @@ class Session:
             RemoteError: what the server says; other endpoints would say the same.
             OutageError: if no endpoint answered, in all the time that the store is given.
         """
-        clock = self._endpoints.clock
-        backoff = Backoff(self._endpoints.patience, clock)
-        later = Backoff(self._endpoints.patience._replace(first=_LATER, longest=_LONGEST_LATER), clock)
+        clock, patience = self._endpoints.clock, self._endpoints.patience_now()
+        backoff = Backoff(patience, clock)
+        later = Backoff(patience._replace(first=_LATER, longest=_LONGEST_LATER), clock)
         was_denied = False
         failures: dict[Endpoint, RemoteError] = {}
         tried: frozenset[Endpoint] = frozenset()
@@ -202,7 +239,9 @@ class Session:
                 if len(tried) == len(self._endpoints.all):
                     tried = frozenset()
                     if not backoff.pause():
-                        _give_up(failures, backoff.waited, error)
+                        outage = _outage(failures, backoff.waited, error)
+                        self._endpoints.gave_up(outage)
+                        raise outage from error
             else:
                 self._endpoints.answered(endpoint)
                 return result
@@ -215,14 +254,14 @@ def _renewed() -> bool:
     return keep_fresh()
 
 
-def _give_up(failures: dict[Endpoint, RemoteError], waited: float, last: RemoteError) -> NoReturn:
+def _outage(failures: dict[Endpoint, RemoteError], waited: float, last: RemoteError) -> OutageError:
     tried = f", tried for {span(waited)}" if waited else ""
     if len(failures) == 1:
         reason = f"{last.reason}{tried}"
     else:
         reasons = ", ".join(f"{endpoint.base} ({error.reason})" for endpoint, error in failures.items())
         reason = f"none of the endpoints answers{tried}: {reasons}"
-    raise OutageError(last.operation, last.url, reason, last.errno or 0) from last
+    return OutageError(last.operation, last.url, reason, last.errno or 0)
 
 
 def _rest(failures: int) -> float:

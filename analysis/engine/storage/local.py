@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -38,20 +38,27 @@ class LocalStore:
         """
         try:
             with os.scandir(folder) as entries:
-                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+                files = [entry for entry in entries if entry.is_file()]
         except (FileNotFoundError, NotADirectoryError):
             return {}
+        found = {}
+        for entry in files:
+            with suppress(FileNotFoundError):  # removed in this moment; the others are still there
+                found[entry.name] = entry.stat().st_size
+        return found
 
     def entries(self, folder: PurePath) -> list[Entry]:
         """Everything in a directory, links not followed; empty if it does not exist."""
         found = []
         try:
             with os.scandir(folder) as listing:
-                for item in listing:
-                    status, is_folder = item.stat(follow_symlinks=False), item.is_dir(follow_symlinks=False)
-                    found.append(Entry(item.name, 0 if is_folder else status.st_size, is_folder, status.st_mtime))
+                items = list(listing)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        for item in items:
+            with suppress(FileNotFoundError):  # removed in this moment; the others are still there
+                status, is_folder = item.stat(follow_symlinks=False), item.is_dir(follow_symlinks=False)
+                found.append(Entry(item.name, 0 if is_folder else status.st_size, is_folder, status.st_mtime))
         return found
 
     def names(self, folder: PurePath) -> list[str]:

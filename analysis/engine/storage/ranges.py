@@ -7,12 +7,12 @@ does so with another content type): ranges are asked for at the same time, over 
 from __future__ import annotations
 
 import errno
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from analysis.engine.storage.base import RemoteError, error_of
+from analysis.engine.storage.closing import xrootd_client
 from analysis.engine.storage.interfaces.common import authorities, plain, set_defaults, told_as_denied
 from analysis.engine.storage.interfaces.xrootd import error_of_codes
 
@@ -97,8 +97,7 @@ class RootFile:
 
     def __init__(self, url: str, timeout: int) -> None:
         set_defaults()
-        client: Any = importlib.import_module("XRootD.client")
-
+        client = xrootd_client()
         self._url, self._timeout, self._file = url, timeout, client.File()
         status, _ = self._file.open(url, client.flags.OpenFlags.READ, timeout=timeout)
         self._check("open", status)

@@ -8,13 +8,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from analysis.engine.backends.resources import parse_size, parse_time
 from analysis.engine.errors import ParameterError
 from analysis.engine.storage.addresses import NAME
 from analysis.engine.storage.retry import Patience
+
+if TYPE_CHECKING:
+    from analysis.engine.storage.resolved import Resolved
 
 Kind = Literal["local", "wlcg", "wlcg_mirrored"]
 InterfaceChoice = Literal["auto", "gfal2", "xrootd", "fsspec"]
@@ -29,6 +32,7 @@ _SCHEMES = {*_DOUBLE_SLASH, "http", "https", "dav", "davs", "srm", "gsiftp", "s3
 RESERVED = {"local", "local_fs", "disk"}  # that of $ANALYSIS_STORE; that of all local targets of law; that of no store
 _EXPANDED = re.compile(r"[$~&%\\]")  # variables, homes, values of other options
 _PATTERN = re.compile(r"[*?\[]")
+_taken: Resolved | None = None
 
 
 class Choice(NamedTuple):
@@ -105,12 +109,22 @@ def choice_for(family: str) -> Choice:
     Raises:
         ParameterError: if the configuration makes no sense.
     """
-    values = _items(OUTPUTS)
+    values: Mapping[str, Choice | str] = _items(OUTPUTS) if _taken is None else _taken.outputs
     patterns = [name for name in values if _PATTERN.search(name) and fnmatch.fnmatchcase(family, name)]
     named = [name for name in values if name in (family, "default")]
     for name in (*(n for n in named if n == family), *sorted(patterns, key=len, reverse=True), *named):
         return _choice(name, values[name])
     return Choice("local", "")
+
+
+def outputs() -> dict[str, Choice]:
+    """Section ``outputs``: where outputs live, by names and patterns of task families.
+
+    Raises:
+        ParameterError: if the configuration makes no sense.
+    """
+    values: Mapping[str, Choice | str] = _items(OUTPUTS) if _taken is None else _taken.outputs
+    return {name: _choice(name, value) for name, value in values.items()}
 
 
 def choices() -> list[Choice]:
@@ -119,9 +133,13 @@ def choices() -> list[Choice]:
     Raises:
         ParameterError: if the configuration makes no sense.
     """
-    return list(
-        dict.fromkeys([*(_choice(name, value) for name, value in _items(OUTPUTS).items()), Choice("local", "")])
-    )
+    return list(dict.fromkeys([*outputs().values(), Choice("local", "")]))
+
+
+def take(resolved: Resolved) -> None:
+    """Have all stores be what another process has read, whatever the configuration says here."""
+    global _taken  # noqa: PLW0603
+    _taken = resolved
 
 
 def check() -> None:
@@ -150,6 +168,8 @@ def local_settings(section: str) -> LocalSettings:
     """
     if not section:
         return LocalSettings()
+    if _taken is not None and section in _taken.local:
+        return _taken.local[section]
     settings = _section(section, LocalSettings, {"base": _path, "qos": _label})
     if settings.base is None:
         raise _error(section, "base", "", "name the directory of this store")
@@ -162,6 +182,8 @@ def remote_settings(section: str) -> RemoteSettings:
     Raises:
         ParameterError: for an option that does not exist, or a value that makes no sense.
     """
+    if _taken is not None and section in _taken.remote:
+        return _taken.remote[section]
     parsers: dict[str, Callable[[str], Any]] = {
         "base": _urls,
         "interface": _one_of(InterfaceChoice),
@@ -183,6 +205,8 @@ def remote_settings(section: str) -> RemoteSettings:
 
 def is_store(section: str) -> bool:
     """Whether a section is that of a store: it has a base."""
+    if _taken is not None and (section in _taken.local or section in _taken.remote):
+        return True
     return bool(_items(section).get("base"))
 
 
@@ -223,7 +247,9 @@ def _masked(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//...@", re.sub(r"[?#].*", "?...", url))
 
 
-def _choice(name: str, value: str) -> Choice:
+def _choice(name: str, value: Choice | str) -> Choice:
+    if isinstance(value, Choice):
+        return value
     kind, comma, section = (part.strip() for part in value.partition(","))
     if kind not in get_args(Kind):
         raise _error(OUTPUTS, name, value, f"write one of {', '.join(get_args(Kind))}, and the section of the store")

@@ -28,7 +28,7 @@ def workflow(store: Path) -> BatchToy:  # noqa: ARG001
 
 
 def test_logs_belong_to_their_branches(workflow: BatchToy, store: Path) -> None:
-    found = {os.path.basename(item.file.relative): item.why for item in find_garbage(store.resolve()).garbage}  # noqa: PTH119
+    found = {os.path.basename(item.file.relative): item.why for item in find_garbage(LocalStore(store)).garbage}  # noqa: PTH119
     assert found == {
         "2.20200913T122640000.0a1b-0.ok.log.gz": "branch does not exist any more",
         "note.txt": "no log of a job",

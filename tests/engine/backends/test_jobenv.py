@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from analysis.engine.backends import jobenv
-from analysis.engine.backends.jobenv import BUNDLES, JobFiles, job_environment
+from analysis.engine.backends.jobenv import BUNDLES, JobFiles, Places, job_environment
 from analysis.engine.backends.settings import BatchSettings
+from analysis.engine.storage.local import LocalStore
 
 SHELL = {
     "LAW__luigi_core__x": "1",
@@ -31,16 +32,22 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobFiles:
     return found
 
 
+def disk(root: Path) -> Places:
+    """The store is a directory."""
+    return Places(LocalStore(root), root, needs_disk=True)
+
+
 @pytest.mark.parametrize("backend", ["htcondor", "slurm"])
 def test_shared_file_system(backend: str, files: JobFiles) -> None:
     settings = BatchSettings(forward_env="MY_VARIABLE, NOT_SET, BEARER_TOKEN")
-    found, inputs = job_environment(backend, Path("/x/spec.json"), Path("/store"), "0a1b", settings, SHELL)
+    found, inputs = job_environment(backend, Path("/x/spec.json"), disk(Path("/store")), "0a1b", settings, SHELL)
     assert inputs == ()
     assert found == {
         "LAW__luigi_core__x": "1",
         "MY_VARIABLE": "a b",
         "X509_CERT_DIR": "/etc/certificates",
         "ANALYSIS_STORE": "/store",
+        "ANALYSIS_JOB_STORES": "local",
         "ANALYSIS_JOB_BACKEND": backend,
         "ANALYSIS_JOB_TOKEN": "0a1b",
         "ANALYSIS_JOB_SPEC": "/x/spec.json",
@@ -51,7 +58,7 @@ def test_shared_file_system(backend: str, files: JobFiles) -> None:
 
 def test_htcondor_sends_what_is_not_shared(files: JobFiles, tmp_path: Path) -> None:
     settings, spec = BatchSettings(shared_filesystem=False), tmp_path / "spec.json"
-    found, inputs = job_environment("htcondor", spec, tmp_path / "store", "0a1b", settings, SHELL)
+    found, inputs = job_environment("htcondor", spec, disk(tmp_path / "store"), "0a1b", settings, SHELL)
     assert inputs == (spec, *files)
     assert found["ANALYSIS_JOB_SPEC"] == "spec.json"
     assert found["ANALYSIS_JOB_PYTHON"] == str(Path(sys.executable).resolve())
@@ -61,8 +68,8 @@ def test_htcondor_sends_what_is_not_shared(files: JobFiles, tmp_path: Path) -> N
 def test_slurm_has_it_fetched_from_the_store(files: JobFiles, tmp_path: Path) -> None:
     settings, store, spec = BatchSettings(shared_filesystem=False), tmp_path / "store", tmp_path / "spec.json"
     for _ in range(2):
-        _, inputs = job_environment("slurm", spec, store, "0a1b", settings, SHELL)
-        assert inputs == (spec,)
+        found, inputs = job_environment("slurm", spec, disk(store), "0a1b", settings, SHELL)
+        assert (inputs, found["ANALYSIS_JOB_BUNDLES"]) == ((spec,), str(store / BUNDLES))
         assert {path.name: path.read_text() for path in (store / BUNDLES).iterdir()} == {f.name: f.name for f in files}
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from analysis.engine.backends import worker
 from analysis.engine.backends.base import FailureClass
-from analysis.engine.backends.spec import SpecError
 from analysis.engine.backends.worker import Limits, identify, job_from, main
 
 
@@ -28,10 +27,8 @@ def test_job_of_htcondor(tmp_path: Path) -> None:
 
 
 def test_job_knows_its_place() -> None:
-    job = job_from({"ANALYSIS_STORE": "/store", "ANALYSIS_JOB_TOKEN": "0a1b", "ANALYSIS_JOB_STARTED": "1600000000"})
-    assert job == ("", "0a1b-0", Path("/store"), Path("/tmp"), 1.6e9)
-    with pytest.raises(SpecError, match="ANALYSIS_STORE is not set"):
-        job_from({})
+    job = job_from({"ANALYSIS_JOB_TOKEN": "0a1b", "ANALYSIS_JOB_STARTED": "1600000000"})
+    assert job == ("", "0a1b-0", Path("/tmp"), 1.6e9)
 
 
 MB = 10**6
@@ -71,16 +68,6 @@ def test_memory_that_is_nearly_full() -> None:
     assert not Limits(0, 0, 0.0).is_nearly_full(10**12)
     assert not Limits(1000, 0, 0.0).is_nearly_full(899)
     assert Limits(1000, 0, 0.0).is_nearly_full(900)
-
-
-def test_long_log_loses_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_HEAD", 4)
-    monkeypatch.setattr(worker, "_TAIL", 6)
-    (tmp_path / "log").write_bytes(b"0123456789")
-    assert worker._read(tmp_path / "log") == b"0123456789"
-    (tmp_path / "log").write_bytes(b"0123456789abcdef")
-    assert worker._read(tmp_path / "log") == b"0123\n\n[... 6 bytes left out ...]\n\nabcdef"
-    assert worker._read(tmp_path / "none") == b""
 
 
 def test_job_that_cannot_find_out_what_to_do_says_so(

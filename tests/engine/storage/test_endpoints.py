@@ -212,3 +212,56 @@ def test_a_fork_while_another_thread_has_the_state_does_no_harm() -> None:
         if not child:
             os._exit(0 if store.sizes(store.root / "v1") == {"x": 1} else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_thousand_requests_to_a_lost_store_wait_once() -> None:
+    server = Server()
+    server.add("store/v1/x", b"x")
+    server.down = {"a", "b"}
+    store = store_of(server, "ab", Patience(90, 5, 60))
+    said = set()
+    for number in range(1000):
+        with pytest.raises(OutageError) as caught:
+            store.names(store.root / f"v{number}")
+        said.add(str(caught.value))
+    assert len(said) == 1  # that of the first
+    assert 90 <= sum(server.time.pauses) <= 90 + 1e-6
+    asked = len(server.hosts)
+    server.time.now += 29.9
+    with pytest.raises(OutageError):
+        store.names(store.root)
+    assert len(server.hosts) == asked
+    server.time.now += 0.2
+    for _ in range(10):  # one finds out, and does not wait
+        with pytest.raises(OutageError):
+            store.names(store.root)
+    assert len(server.hosts) == asked + 2
+    assert sum(server.time.pauses) <= 90 + 1e-6
+
+
+def test_a_lost_store_that_answers_again_has_all_its_patience() -> None:
+    server = Server()
+    server.add("store/v1/x", b"x")
+    server.down = {"a"}
+    store = store_of(server, "a", Patience(20, 5, 60))
+    with pytest.raises(OutageError):
+        store.names(store.root / "v1")
+    server.down = set()
+    with pytest.raises(OutageError):  # not asked yet
+        store.names(store.root / "v1")
+    server.time.now += 20
+    assert store.names(store.root / "v1") == ["x"]
+    paused = len(server.time.pauses)
+    server.fail(Fault.OUTAGE)
+    assert store.names(store.root / "v1") == ["x"]
+    assert len(server.time.pauses) == paused + 1
+
+
+def test_a_store_without_patience_is_asked_each_time() -> None:
+    server = Server()
+    server.down = {"a"}
+    store = store_of(server, "a", Patience(0, 5, 60))
+    for _ in range(3):
+        with pytest.raises(OutageError):
+            store.names(store.root)
+    assert len(server.hosts) == 3

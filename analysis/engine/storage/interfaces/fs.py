@@ -18,6 +18,7 @@ from analysis.engine.storage.base import (
     RemoteError,
     error_of,
 )
+from analysis.engine.storage.closing import xrootd_client
 from analysis.engine.storage.interfaces.common import (
     CHUNK,
     FORKS,
@@ -289,6 +290,7 @@ class _Systems:
         scheme, _, host = server.partition("://")
         always = {"skip_instance_cache": True, "use_listings_cache": False}
         if scheme in _ROOT:
+            xrootd_client()
             system = fsspec.get_filesystem_class("root")
             return system(hostid=host, timeout=self._timeout, locate_all_sources=False, **always)
         if scheme == "s3":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import importlib.util
 import threading
 import time
@@ -24,6 +23,7 @@ from analysis.engine.storage.base import (
     RemoteError,
     error_of,
 )
+from analysis.engine.storage.closing import xrootd_client
 from analysis.engine.storage.interfaces.common import (
     CHUNK,
     FORKS,
@@ -243,9 +243,8 @@ class XrootdInterface:
 
     @contextlib.contextmanager
     def _open(self, operation: str, url: str, flags: int) -> Iterator[Any]:
-        client: Any = importlib.import_module("XRootD.client")
         address = address_of(operation, url, "?")
-        file = client.File()
+        file = xrootd_client().File()
         _check(file.open(f"{address.server}/{address.path}", flags, timeout=self._timeout)[0], operation, url)
         try:
             yield file
@@ -273,8 +272,7 @@ class XrootdInterface:
 
 
 def _file_system(server: str) -> Any:
-    client: Any = importlib.import_module("XRootD.client")
-    return client.FileSystem(server)
+    return xrootd_client().FileSystem(server)
 
 
 def _flags(name: str) -> int:

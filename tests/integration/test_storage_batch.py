@@ -1,0 +1,155 @@
+"""Batch jobs whose outputs are on servers, on the real systems and servers, without a shared file system.
+
+Jobs get their code and packages from HTCondor, or from the store; the directory ``ANALYSIS_STORE`` is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.engine.manifest import Manifest
+from tests.integration.batch import Site, sites, system
+from tests.integration.batch_queue import until
+from tests.integration.test_batch_chain import Place, content, paths, place
+from tests.integration.test_concurrent import comparable, manifests
+from tests.testbed import System, Testbed
+from tests.testbed.fixtures import htcondor, slurm, storage, testbed
+from tests.testbed.storage import Protocol, Storage
+
+__all__ = ["htcondor", "sites", "slurm", "storage", "system", "testbed"]
+
+pytestmark = pytest.mark.integration
+
+NO_DELEGATION = "DELEGATE_JOB_GSI_CREDENTIALS = False"
+"""HTCondor 23 cannot delegate the proxies of the testbed; it sends the file then."""
+NOT_SHARED = {"LAW__batch__shared_filesystem": "False", "LAW__batch__output_delay": "2s"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a store is reached.
+
+    Args:
+        protocol: of its URL.
+        credential: see :meth:`Storage.credential`.
+    """
+
+    protocol: Protocol
+    credential: str
+
+    def __str__(self) -> str:
+        return f"{self.protocol}-{self.credential}"
+
+
+ROOT, DAVS, TOKEN = Way("root", "alice.proxy"), Way("davs", "alice.proxy"), Way("davs", "write.token")
+FULL = {"htcondor": ROOT, "slurm": TOKEN}
+"""The whole chain goes this way."""
+
+
+def configured(storage: Storage, base: str, credential: str | None = None) -> dict[str, str]:
+    """Variables for all outputs at a URL."""
+    forwarded = ",".join(name for name in storage.variables if name.startswith("XRD_"))
+    return {
+        **storage.environment(credential, "analyst"),
+        **NOT_SHARED,
+        "ANALYSIS_STORE": "/nonexistent/store",
+        "LAW__outputs__default": "wlcg, wlcg_fs",
+        "LAW__wlcg_fs__base": base,
+        "LAW__batch__forward_env": forwarded,
+    }
+
+
+@dataclass(frozen=True)
+class There:
+    """A place on a server, and a ``LAW_HOME`` whose outputs go there."""
+
+    place: Place
+    disk: Path
+
+    @property
+    def made(self) -> dict[str, Manifest]:
+        return manifests(self.disk)
+
+
+@contextmanager
+def remote(testbed: Testbed, system: System, storage: Storage, way: Way) -> Iterator[There]:
+    """An empty place, reached that way."""
+    name = f"batch_{secrets.token_hex(4)}"
+    disk = storage.scratch("xrd-auth", name)
+    settings = configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential)
+    with place(testbed, system, **settings) as where:
+        if system.name == "htcondor":
+            with system.settings(NO_DELEGATION):
+                yield There(where, disk)
+        else:
+            yield There(where, disk)
+
+
+def check_same(there: There, demo_store: Path) -> int:
+    """Compare with a run on a local disk.
+
+    Returns:
+        How many outputs have the same size and checksum.
+    """
+    made, expected, compared = there.made, manifests(demo_store), 0
+    assert made.keys() <= expected.keys()  # other tests run other tasks in that store
+    for key, manifest in made.items():
+        assert manifest.recipe == expected[key].recipe, key  # the place is no part of it
+        assert manifest.accounting == expected[key].accounting, key
+        assert comparable(manifest) == comparable(expected[key]), key
+        compared += sum(value is not None for value in comparable(manifest).values())
+        backend = there.place.system.name if manifest.branch is not None else "local"
+        assert manifest.provenance["backend"] == backend, key
+    for name in paths(made):
+        if name.endswith(".root"):
+            found, wanted = (content(store / name) for store in (there.disk, demo_store))
+            assert found.keys() == wanted.keys(), name
+            for part, values in wanted.items():
+                np.testing.assert_array_equal(found[part], values, err_msg=f"{name}: {part}")
+    assert not list(there.disk.rglob("*.part"))
+    assert not list(there.disk.rglob("*.lock"))
+    assert not Path("/nonexistent").exists()
+    return compared
+
+
+def logs(folder: Path) -> dict[str, int]:
+    """Numbers of logs by result."""
+    found: dict[str, int] = {}
+    for path in folder.rglob("*.log.gz"):
+        result = path.name.split(".")[3]
+        found[result] = found.get(result, 0) + 1
+    return found
+
+
+def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path) -> None:
+    """Of another user, with all outputs on a server that wants a credential: the same recipes, numbers and bits."""
+    with remote(testbed, system, storage, FULL[system.name]) as there:
+        there.place.law("analysis.tasks.Report")
+        made = there.made
+        assert "v1/demo/Report#None" in made
+        assert check_same(there, demo_store) > 500
+        branches = sum(manifest.branch is not None for manifest in made.values())
+        assert logs(there.disk) == {"ok": branches}
+        jobs = there.place.queue.jobs()
+        assert ": all: " not in there.place.law("analysis.tasks.Report")  # there is nothing to do
+        assert there.place.queue.jobs() == jobs
+        assert there.made == made
+
+
+@pytest.mark.parametrize("way", [ROOT, DAVS, TOKEN], ids=str)
+def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way) -> None:
+    if FULL[system.name] == way:
+        pytest.skip("the whole chain goes that way")
+    with remote(testbed, system, storage, way) as there:
+        there.place.law("analysis.tasks.IndexFiles", "--dataset", "wjets")
+        assert len(there.made) > 1
+        check_same(there, demo_store)
+        assert logs(there.disk).keys() == {"ok"}
