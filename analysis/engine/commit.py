@@ -10,7 +10,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -20,13 +20,14 @@ from analysis.engine import provenance, session, slots, watch
 from analysis.engine.errors import OutputError, SettingError, StoreError
 from analysis.engine.inputs import Inputs
 from analysis.engine.leftovers import lock_path, remove_leftovers
-from analysis.engine.manifest import FOLDER, HISTORY, Adoption, Manifest, ManifestName, OutputRecord, checksum
+from analysis.engine.manifest import FOLDER, Adoption, Manifest, ManifestName, OutputRecord, checksum
 from analysis.engine.recipe import digest_of
 from analysis.engine.recipes import required_tasks
 from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage.base import Lock, RemoteError
 from analysis.engine.verify import Expectation, verify
+from analysis.engine.withdrawal import names_of, withdraw
 from analysis.settings import UndeclaredSettingError, recorded_reads
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Commit:
         self._task, self._lock, self._store = task, lock, task.store
         self._folder, self._title = task.folder, task.title()
         shard = shard_of(task.branch_number)
-        self._manifests, self._history = (task.folder / name / shard for name in (FOLDER, HISTORY))
+        self._manifests = task.folder / FOLDER / shard
         self.snapshot = task.snapshot or session.snapshot_for(task)
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
@@ -88,13 +89,7 @@ class Commit:
 
         A listing is of now if it was begun when the lock was held, for only its holder writes or moves them.
         """
-        number = self._task.branch_number
-        begin = "task." if number is None else f"{number}."
-        if names is None:
-            names = self._store.names(self._manifests)
-        # of all branches: most are not to be parsed
-        parsed = (ManifestName.parse(name) for name in names if name.startswith(begin))
-        return [name for name in parsed if name is not None]
+        return names_of(self._task.branch_number, self._store.names(self._manifests) if names is None else names)
 
     @functools.cached_property
     def _fresh(self) -> Snapshot:
@@ -215,6 +210,7 @@ class Commit:
                     "started": started,
                     "finished": _now(),
                     **provenance.here(),
+                    "store": provenance.place(self._store),
                     "versions": provenance.versions(self._recipe.sandbox),
                 },
                 warnings=messages,
@@ -234,12 +230,7 @@ class Commit:
         """
         try:
             with store_errors(self._folder):
-                if not self._lock.still_ours():
-                    msg = (
-                        f"{self._title} was paused for so long that another run took it over: nothing was kept, "
-                        "run it again"
-                    )
-                    raise StoreError(msg)
+                self._check_lock()
                 self.withdraw()
                 self._store.publish_many(
                     [(staged, final, *self._sums[final]) for final, (staged, _) in sorted(self._staged.items())]
@@ -248,6 +239,11 @@ class Commit:
         except BaseException:
             self.abort()
             raise
+
+    def _check_lock(self) -> None:
+        if not self._lock.still_ours():
+            msg = f"{self._title} was paused for so long that another run took it over: nothing was kept, run it again"
+            raise StoreError(msg)
 
     def _relative(self, final: PurePath) -> str:
         return final.relative_to(self._store.root).as_posix()
@@ -260,12 +256,7 @@ class Commit:
 
     def withdraw(self, keep: ManifestName | None = None) -> None:
         """Move manifests of the branch to the history: what they say is no longer so."""
-        for name in self._names:
-            if name != keep:
-                when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-                branch, _, rest = str(name).partition(".")
-                with suppress(FileNotFoundError):
-                    self._store.move(self._manifests / str(name), self._history / f"{branch}.{when}.{rest}")
+        withdraw(self._store, self._folder, [name for name in self._names if name != keep])
 
     def abort(self) -> None:
         """Remove everything that was staged."""

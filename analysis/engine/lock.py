@@ -69,8 +69,12 @@ class BaseLock(ABC):
         """Of the lock."""
         return self._path
 
-    def acquire(self) -> bool:
+    def acquire(self, look: bool = True) -> bool:
         """Take the lock if it is free, or if its holder is gone; never waits.
+
+        Args:
+            look: who holds it before; if not, a lock whose holder is gone counts as taken, and one that is free takes
+                fewer requests.
 
         Returns:
             Whether it has been taken. ``False`` also if this process holds it already.
@@ -80,7 +84,7 @@ class BaseLock(ABC):
         """
         if self._is_held():
             return False
-        seen = self._look()
+        seen = self._look() if look else None
         if seen is not None and not (self._is_stale(seen) and self._break(seen)):
             return False
         return self._claim()

@@ -33,7 +33,7 @@ SHORT = 1.0
 """Time that the branches of a group are to take in all [s]: if one takes longer, no lock is taken before its turn."""
 HELD = 10.0
 """After which a lock is given back if its turn has not come [s]: another run may have time for that branch."""
-COMMITS = 8
+COMMITS = 16
 """Most branches that are committed at the same time."""
 STAGED = 2**30
 """Size of their outputs in all [bytes], more than which wait only if one branch alone has them."""
@@ -234,7 +234,7 @@ class _Group:
 
         def take(number: int) -> None:
             lock = self._store.lock(locks[number])
-            if lock.acquire():
+            if lock.acquire(look=False) or lock.acquire():  # most are free
                 held[number] = lock
             else:
                 self._busy.add(number)

@@ -16,6 +16,8 @@ from analysis.engine.snapshot import Snapshot, State
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
+LOCAL = "local"
+"""Name of the store in ``$ANALYSIS_STORE``."""
 _SAMPLES = 3
 
 
@@ -35,6 +37,8 @@ class PlanRow:
         cpu_seconds: expected for all that is counted, from earlier runs; ``None`` if nothing is known.
         bytes: expected size of the outputs; ``None`` if nothing is known.
         redone_cpu_seconds: the part of ``cpu_seconds`` for outputs that are there, and stale.
+        store: name of the store that the outputs are written to.
+        qos: label of its quality of service; empty for none.
     """
 
     task: str
@@ -48,6 +52,8 @@ class PlanRow:
     cpu_seconds: float | None
     bytes: int | None
     redone_cpu_seconds: float
+    store: str = LOCAL
+    qos: str = ""
 
 
 def walk(root: AnalysisTask, snapshot: Snapshot, everything: bool = False) -> Iterator[tuple[AnalysisTask, int]]:
@@ -148,6 +154,8 @@ def _row(task: AnalysisTask, snapshot: Snapshot, samples: Sequence[Manifest]) ->
         cpu_seconds=None if cpu is None else cpu * number,
         bytes=None if size is None else int(size * number),
         redone_cpu_seconds=(cpu or 0.0) * len(stale),
+        store=task.store.name,
+        qos=task.store.qos,
     )
 
 
@@ -194,7 +202,8 @@ def plan_table(root: AnalysisTask, rows: Sequence[PlanRow]) -> str:
 
     if not rows:
         return f"{root.title()} is complete: nothing would run."
-    header = ["task", "run", "if inputs change", "of", "where", "CPU", "size", "why"]
+    is_told = any((row.store, row.qos) != (LOCAL, "") for row in rows)
+    header = ["task", "run", "if inputs change", "of", "where", *(["store"] if is_told else []), "CPU", "size", "why"]
     lines = [
         [
             row.task,
@@ -202,6 +211,7 @@ def plan_table(root: AnalysisTask, rows: Sequence[PlanRow]) -> str:
             row.affected or "",
             row.branches,
             row.backend + ("" if row.sandbox == "none" else f", {row.sandbox}"),
+            *([row.store + (f" ({row.qos})" if row.qos else "")] if is_told else []),
             show_time(row.cpu_seconds),
             show_size(row.bytes),
             row.reason,

@@ -12,7 +12,10 @@ import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.engine.storage.base import Store
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -27,6 +30,11 @@ def here() -> dict[str, Any]:
         "git_commit": git_commit(),
         "git_dirty": git_dirty(),
     }
+
+
+def place(store: Store) -> dict[str, str]:
+    """Where outputs live: name and kind of the store, and its label; not its address, which may change."""
+    return {"name": store.name, "kind": store.kind, "qos": store.qos}
 
 
 def remember_job(job: str, backend: str, commit: str, dirty: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
-from analysis.engine import plan, policy, progress, slots
+from analysis.engine import plan, policy, progress, slots, watch
 from analysis.engine.backends.jobenv import job_files
 from analysis.engine.backends.settings import batch_settings
 from analysis.engine.errors import ExpensiveRunError
@@ -48,7 +48,12 @@ def snapshot_for(task: AnalysisTask) -> Snapshot:
 
 
 def inputs() -> Inputs:
-    """Local copies of what is read outside of ``run()``, of files as they are now; they stay until the process ends."""
+    """Local copies of what is read through a task that does not run: for the one that runs here, as long as it does.
+
+    Outside of any ``run()``, of files as they are now; they stay until the process ends.
+    """
+    if (reader := watch.reader()) is not None:
+        return reader.inputs
     found = Inputs(Snapshot())
     atexit.register(found.close)
     return found

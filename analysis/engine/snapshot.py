@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from itertools import groupby
 from pathlib import PurePath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 from analysis.engine.concurrent import concurrently
 from analysis.engine.errors import ManifestError, StaleError
@@ -30,6 +31,17 @@ logger = logging.getLogger("analysis.engine")
 _MANY = 2
 _warned: set[str] = set()
 """What was said already: one run takes many snapshots."""
+
+
+class _Version(NamedTuple):
+    """What a listing tells of a file: the name of a manifest nearly says what is in it, and these say the rest."""
+
+    size: int
+    mtime: float
+
+
+_read_before: WeakKeyDictionary[Store, dict[PurePath, tuple[_Version, Manifest]]] = WeakKeyDictionary()
+"""Manifests of remote stores that this process has read: one run takes many snapshots."""
 
 
 class State(StrEnum):
@@ -55,6 +67,7 @@ class Snapshot:
             self._tolerated, self._recorded_input, earlier.recipes.stages if earlier else None
         )
         self._sizes: dict[PurePath, dict[str, int]] = {}
+        self._times: dict[PurePath, dict[str, float]] = {}
         self._names: dict[PurePath, dict[int | None, list[tuple[ManifestName, int]]]] = {}
         self._states: dict[str, State] = {}
         self._manifests: dict[str, Manifest | None] = {}
@@ -65,12 +78,17 @@ class Snapshot:
         """List the folders of many tasks, and of their manifests, at the same time."""
         folders = ((t.store, t.folder / name / s) for t in tasks for s in t.shards() for name in ("", FOLDER))
         wanted = {path: store for store, path in folders if path not in self._sizes}
-        self._sizes.update(zip(wanted, concurrently(lambda item: item[1].sizes(item[0]), wanted.items()), strict=True))
+        concurrently(lambda item: self.sizes(*item), wanted.items())
 
     def sizes(self, folder: PurePath, store: Store) -> dict[str, int]:
         """Sizes [bytes] of the files of a directory by name."""
         if folder not in self._sizes:
-            self._sizes[folder] = store.sizes(folder)
+            if store.kind == "local":
+                self._sizes[folder] = store.sizes(folder)
+            else:
+                files = [entry for entry in store.entries(folder) if not entry.is_folder]
+                self._times[folder] = {file.name: file.mtime for file in files}
+                self._sizes[folder] = {file.name: file.size for file in files}
         return self._sizes[folder]
 
     def names(self, task: AnalysisTask) -> list[tuple[ManifestName, int]]:
@@ -117,6 +135,7 @@ class Snapshot:
         fresh, folder = Snapshot(self), task.folder / FOLDER / shard_of(task.branch_number)
         if set(names) == {name for name, _ in self.names(task)}:
             fresh._sizes[folder] = self.sizes(folder, task.store)
+            fresh._times[folder] = self._times.get(folder, {})
         return fresh
 
     # states
@@ -216,8 +235,7 @@ class Snapshot:
             msg = f"{task.title()} has no manifest in {task.folder / FOLDER}: run it first"
             raise ManifestError(msg)
         if self._manifests.get(task.key) is None:
-            path = _path(task, found)
-            self._manifests[task.key] = Manifest.from_bytes(task.store.read(path), path)
+            self._manifests[task.key] = self._content_of(task, found)
         return cast("Manifest", self._manifests[task.key])
 
     def read_manifests(self, branches: Iterable[AnalysisTask]) -> None:
@@ -226,6 +244,10 @@ class Snapshot:
         if len(unread) < _MANY or unread[0][0].store.kind == "local":
             return
         found = [(task, key, name) for task, key in unread if (name := self.record(task))]
+        for task, key, name in found:
+            if manifest := self._known(task, _path(task, name)):
+                self._manifests[key] = manifest
+        found = [item for item in found if item[1] not in self._manifests]
         read = concurrently(lambda item: self._read(item[0], item[2]), found)
         self._manifests.update(zip((key for _, key, _ in found), read, strict=True))
 
@@ -235,12 +257,30 @@ class Snapshot:
         return self.manifest(task) or (self._read(task, names[0][0]) if names else None)
 
     def _read(self, task: AnalysisTask, name: ManifestName) -> Manifest | None:
-        path = _path(task, name)
         try:
-            return Manifest.from_bytes(task.store.read(path), path)
+            return self._content_of(task, name)
         except (ManifestError, FileNotFoundError) as error:
             self._warn(str(error))
             return None
+
+    def _content_of(self, task: AnalysisTask, name: ManifestName) -> Manifest:
+        path = _path(task, name)
+        manifest = self._known(task, path)
+        if manifest is None:
+            manifest = Manifest.from_bytes(task.store.read(path), path)
+            if version := self._version(path):
+                _read_before.setdefault(task.store, {})[path] = version, manifest
+        return manifest
+
+    def _known(self, task: AnalysisTask, path: PurePath) -> Manifest | None:
+        """The manifest if this process has read it, and it is as it was then."""
+        version, manifest = _read_before.get(task.store, {}).get(path, (None, None))
+        return manifest if version is not None and version == self._version(path) else None
+
+    def _version(self, path: PurePath) -> _Version | None:
+        """``None`` if the server does not tell when it was written, or the store is on this machine."""
+        mtime = self._times.get(path.parent, {}).get(path.name)
+        return _Version(self._sizes[path.parent][path.name], mtime) if mtime else None
 
     def inputs(self, task: AnalysisTask) -> dict[str, str]:
         """For each requirement of a branch, a digest of the content of the files it is made of.

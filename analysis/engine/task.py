@@ -6,28 +6,25 @@ import functools
 import importlib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import luigi
 
 from analysis.engine import chain, log, progress, scheduler, session
 from analysis.engine.backends.options import BatchTask
-from analysis.engine.commit import Commit, committed
+from analysis.engine.commit import committed
 from analysis.engine.errors import ParameterError
 from analysis.engine.manifest import Manifest
+from analysis.engine.placed import PlacedTask
 from analysis.engine.questions import QuestionsTask
 from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot, State
 from analysis.engine.storage.masking import masked
-from analysis.engine.storage.stores import store_for
-from analysis.engine.storage.targets import address_of, make_target
-from analysis.engine.watch import reading_as, watched
+from analysis.engine.watch import watched
 from analysis.settings import unrecorded_reads, untracked
 
 if TYPE_CHECKING:
     from analysis.engine.pipeline import Pipeline
-    from analysis.engine.storage.base import Store
 
 _COMMON: dict[Any, tuple[str, ...]] = {}
 _REQUIRED: dict[Any, Any] = {}
@@ -35,13 +32,14 @@ _PLUMBING = ("requires", "workflow_requires", "output", "create_branch_map", "st
 """What these methods read of the configuration shows in branches, paths and requirements."""
 
 
-class AnalysisTask(QuestionsTask, BatchTask):
+class AnalysisTask(PlacedTask, QuestionsTask, BatchTask):
     """A task whose outputs are committed: they exist whole, with a manifest, or the task is not complete.
 
     A subclass declares parameters, ``requires()``, ``output()`` and ``run()``, and in ``configuration()`` the settings
-    that ``run()`` reads. In ``run()`` it writes each output to ``self.staged(target)``; the engine verifies all of
-    them, moves them into place and writes the manifest. A ``run()`` that does not write what ``output()`` promises
-    fails. The task is complete as long as its recipe is that of the manifest.
+    that ``run()`` reads. In ``run()`` it reads what it requires at ``self.localized(target)``, and writes each output
+    to ``self.staged(target)``; the engine verifies all of them, brings them to their store and writes the manifest. A
+    ``run()`` that does not write what ``output()`` promises fails. The task is complete as long as its recipe is that
+    of the manifest.
 
     Args:
         version: first folder of the store path; another version is another, empty, place.
@@ -70,7 +68,6 @@ class AnalysisTask(QuestionsTask, BatchTask):
     waits_for_others: bool = True
     """Whether to wait if another process is at work on the same branch."""
 
-    commit: Commit | None = None
     snapshot: Snapshot | None = None
     """What a whole workflow knows of the store when it runs its branches."""
     pipeline: Pipeline | None = None
@@ -131,15 +128,6 @@ class AnalysisTask(QuestionsTask, BatchTask):
 
     # the place
 
-    @property
-    def store(self) -> Store:
-        """Where the outputs live: section ``outputs`` of ``law.cfg`` says it by task family.
-
-        Raises:
-            ParameterError: if ``ANALYSIS_STORE`` is needed, and not set, or no path that can be used.
-        """
-        return store_for(self.get_task_family())
-
     def store_parts(self) -> tuple[str, ...]:
         """Folders of the store path, from the parameters in :attr:`path_parameters`."""
         return (self.version, self.get_task_family())
@@ -161,33 +149,11 @@ class AnalysisTask(QuestionsTask, BatchTask):
         return "/".join(_path_part(part) for part in parts)
 
     @property
-    def folder(self) -> PurePath:
-        """Address of the folder of this task's outputs, the same for all branches."""
-        return self.store.root / self.relative_folder
-
-    @property
     def key(self) -> str:
         """What tells this task, or branch, from all others."""
         return self.relative_folder
 
-    def target(self, name: str) -> Any:
-        """Output target of that file name in :attr:`folder`, or for a high branch number in a folder of that."""
-        return make_target(self.store, self.folder / shard_of(self.branch_number) / name)
-
-    def output_paths(self, outputs: Collection[str] | None = None) -> list[PurePath]:
-        """Addresses of all outputs, or of those with the given names."""
-        with reading_as(None):
-            found = self.output()
-        if outputs is not None:
-            found = [found[name] for name in sorted(outputs)]
-        return [address_of(target) for target in luigi.task.flatten(found)]
-
     # branches
-
-    @property
-    def branch_number(self) -> int | None:
-        """Branch number; ``None`` for a task without branches, and for a whole workflow."""
-        return None
 
     def whole(self) -> AnalysisTask:
         """The workflow that a branch belongs to; the task itself otherwise."""
@@ -258,42 +224,6 @@ class AnalysisTask(QuestionsTask, BatchTask):
         return None
 
     # running
-
-    def staged(self, target: Any, **expected: Any) -> Path:
-        """Temporary local path to which ``run()`` writes an output.
-
-        Args:
-            target: the output.
-            expected: what has to be found in it, see :class:`analysis.engine.verify.Expectation`.
-
-        Raises:
-            OutputError: if ``output()`` does not name the target.
-            RuntimeError: outside ``run()``.
-        """
-        if self.commit is None:
-            msg = "staged() can only be called in run()"
-            raise RuntimeError(msg)
-        return self.commit.stage(address_of(target), expected)
-
-    def localized(self, target: Any) -> Path:
-        """Local path at which an output, of this task or of one that it requires, can be read.
-
-        A remote file is copied first, and compared with its manifest. The copy stays until ``run()`` ends; outside of
-        ``run()``, until the process does.
-
-        Args:
-            target: the output.
-
-        Raises:
-            RemoteError: if it cannot be fetched.
-            ManifestError: if no manifest tells what it has to be.
-        """
-        return self.localized_all([target])[0]
-
-    def localized_all(self, targets: Iterable[Any]) -> list[Path]:
-        """The same for many outputs, which are fetched at the same time."""
-        addresses = [address_of(target) for target in targets]
-        return (self.commit.inputs if self.commit else session.inputs()).localized(self, addresses)
 
     def account(self, **numbers: float) -> None:
         """Record numbers in the manifest, e.g. ``events_in``, ``events_out``, ``sum_of_weights``."""

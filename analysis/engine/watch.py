@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from analysis.engine.errors import RequirementError
 
 if TYPE_CHECKING:
+    from analysis.engine.inputs import Inputs
     from analysis.engine.task import AnalysisTask
 
 
 class Reader(Protocol):
     """Whoever runs."""
+
+    inputs: Inputs
+    """Local copies of what it reads."""
 
     @property
     def title(self) -> str:
@@ -25,6 +29,11 @@ class Reader(Protocol):
 
 
 _reader: Reader | None = None
+
+
+def reader() -> Reader | None:
+    """Whoever runs in this process now, if anybody does."""
+    return _reader
 
 
 @contextmanager

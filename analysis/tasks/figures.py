@@ -69,9 +69,10 @@ class FiguresTask(AnalysisTask):
             figure.text(0.5, 0.005, f"stale: {', '.join(self.commit.stale_inputs)}", ha="center", size=8, color="red")
         save_figure(figure, self.staged(targets["pdf"]), self.staged(targets["png"]))
 
-    def png(self, name: str) -> Path:
-        """Local path of the PNG of a figure."""
-        return self.localized(self.target(f"{name}.png"))
+    def pngs(self) -> dict[str, Path]:
+        """Local paths of the PNGs of all figures, by their names."""
+        names = self.figure_names()
+        return dict(zip(names, self.localized_all(self.target(f"{name}.png") for name in names), strict=True))
 
 
 class VariablesTask(TemplatesTask):

@@ -217,9 +217,7 @@ def _figures(task: FiguresTask | None, captions: Mapping[str, str]) -> tuple[Rep
 
     if task is None:
         return ()
-    return tuple(
-        ReportFigure(task.png(name).read_bytes(), captions[name], captions[name]) for name in task.figure_names()
-    )
+    return tuple(ReportFigure(path.read_bytes(), captions[name], captions[name]) for name, path in task.pngs().items())
 
 
 def _fit_captions(task: PlotFit) -> dict[str, str]:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from analysis.console import main
-from tests.engine.toys import Toy, copy_folder, files
+from analysis.engine import garbage
+from analysis.engine.storage import places, settings, stores
+from tests.engine.storage.toy_server import ToyServer, toy_store
+from tests.engine.toys import Toy, copy_folder, dead_process, files, make_old
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -153,3 +156,92 @@ def test_refuses_without_all_tasks(store: Path, tmp_path: Path) -> None:
     assert "TaskIndexError: module nothing_of_that_name cannot be imported" in done.stderr
     assert done.stdout == ""
     assert files(store) == before
+
+
+# several stores
+
+
+@pytest.fixture
+def server(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToyServer:  # noqa: ARG001
+    """A second store, on a server, with a folder of a task that is gone; ``[outputs]`` names both."""
+    copy_folder(tmp_path / "store", "v1/Toy", "v2/Gone", recipe={"task": "Gone"})
+    (tmp_path / "server").mkdir()
+    (tmp_path / "store/v2").rename(tmp_path / "server/v2")
+    server = ToyServer(tmp_path / "server")
+    remote, known = toy_store(server), stores.store_named
+    monkeypatch.setattr(stores, "store_named", lambda name: remote if name == "toy" else known(name))
+    choices = [settings.Choice("local", ""), settings.Choice("wlcg", "toy")]
+    monkeypatch.setattr(settings, "choices", lambda: choices)
+    monkeypatch.setattr(places, "configured", lambda: [])
+    monkeypatch.setattr(garbage, "configured", lambda: [])
+    return server
+
+
+def test_all_stores_are_looked_at(store: Path, server: ToyServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gc"]) == 0
+    found = capsys.readouterr().out
+    assert f"in {store}\n" in found
+    assert "9 files" in found
+    assert "in toy:\n" in found
+    assert found.count("there is no task Gone") == 2
+    assert main(["gc", "--delete", "--yes"]) == 0
+    assert "18 files removed" in capsys.readouterr().out
+    assert files(server.folder) == set()
+    assert Toy().complete()
+
+
+@pytest.mark.parametrize(("name", "left"), [("toy", "v1"), ("local", "v2")])
+def test_one_store(store: Path, server: ToyServer, name: str, left: str) -> None:
+    assert main(["gc", "--store", name, "--delete", "--yes"]) == 0
+    there = [path for path in {*files(store), *files(server.folder)} if "/Gone/" in path]
+    assert {path.split("/")[0] for path in there} == {left}
+    assert len(there) == 9
+
+
+def test_a_store_out_of_reach_is_said(store: Path, server: ToyServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.is_down = True
+    assert main(["gc", "--delete", "--yes"]) == 1
+    found = capsys.readouterr()
+    assert "store toy was not looked at: list toy://host: connection refused" in found.err
+    assert "9 files removed" in found.out
+    assert not any("Gone" in path for path in files(store))
+    assert len(files(server.folder)) == 9
+    assert main(["gc", "--store", "toy"]) == 1
+    found = capsys.readouterr()
+    assert found.err.startswith("GarbageError: store toy was not looked at")
+    assert found.out == ""
+
+
+def test_a_version_of_one_of_the_stores(store: Path, server: ToyServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gc", "--version", "v2", "--delete", "--yes"]) == 0
+    assert "9 files removed" in capsys.readouterr().out
+    assert files(server.folder) == set()
+    assert any("v1/Gone" in path for path in files(store))
+    assert main(["gc", "--version", "v3"]) == 1
+    assert capsys.readouterr().err.endswith("--version 'v3' is not in any store: there are v1, v2\n")
+
+
+def test_a_store_that_does_not_exist(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(store)
+    assert main(["gc", "--store", "nowhere", "--delete", "--yes"]) == 1
+    assert "there is no store 'nowhere'" in capsys.readouterr().err
+    assert files(store) == before
+
+
+def test_temporary_files_of_this_machine(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / f"temporary/analysis-{dead_process()}-ab"
+    folder.mkdir(parents=True)
+    (folder / "output.root").write_text("12345")
+    for path in (folder / "output.root", folder):
+        make_old(path)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
+    assert main(["gc", "--store", "local"]) == 0
+    assert str(folder) not in capsys.readouterr().out
+    assert main(["gc", "--delete", "--yes"]) == 0
+    found = capsys.readouterr().out
+    assert str(folder) in found
+    assert "10 files removed" in found
+    assert not folder.exists()
+    assert store.is_dir()

@@ -228,7 +228,8 @@ def test_rules_for_stale_outputs_are_in_law_cfg() -> None:
 
 @pytest.mark.parametrize("source", SOURCES, ids=name)
 def test_no_paths_of_a_machine(source: Path) -> None:
-    assert not re.findall(r"(?<![\w.>])/(?:work|tmp|home|root|Users|nfs|afs)/[\w/.-]*", source.read_text())
+    text = re.sub(r"/tmp/(x509up|bt)_u<uid>", "", source.read_text())  # where the grid has them, on any machine
+    assert not re.findall(r"(?<![\w.>])/(?:work|tmp|home|root|Users|nfs|afs)/[\w/.-]*", text)
 
 
 @pytest.mark.parametrize("text", fenced("yaml", CAMPAIGNS), ids=lambda text: yaml.safe_load(text)["name"])

@@ -11,7 +11,21 @@ from analysis.engine.errors import ParameterError
 from analysis.engine.maintain import accept, verify_checksums
 from analysis.engine.manifest import Manifest
 from analysis.engine.recipes import Recipes
-from tests.engine.toy_chain import Count, Read, Split, Sum, Use, World, chain_states, contents, make, manifest_path
+from analysis.engine.storage.cache import Cache
+from tests.engine.storage.toy_server import ToyServer, toy_store
+from tests.engine.toy_chain import (
+    Count,
+    Read,
+    Split,
+    Sum,
+    Use,
+    World,
+    chain_states,
+    contents,
+    forget,
+    make,
+    manifest_path,
+)
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -184,3 +198,74 @@ def test_damaged_manifest_is_found() -> None:
     path.write_text("x" * path.stat().st_size)
     assert verify_checksums(Sum()) == 1
     assert chain_states() == "ccc cmc c"
+
+
+# verify, on servers
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> ToyServer:  # noqa: ARG001
+    """All outputs are on this server, and made."""
+    (tmp_path / "server").mkdir()
+    server = ToyServer(tmp_path / "server")
+    store = toy_store(server, cache=Cache(tmp_path / "cache", 10**6))
+    monkeypatch.setattr("analysis.engine.task.store_for", lambda _family: store)
+    forget()
+    make(Sum())
+    server.asked.clear()
+    return server
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_the_server_is_asked_for_checksums_or_the_file_comes(
+    server: ToyServer, has_checksums: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.has_checksums = has_checksums
+    assert verify_checksums(Sum()) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "7 whole, 0 damaged"
+    assert server.asked["checksum"] == 7
+    assert server.asked["download"] == (0 if has_checksums else 7)
+    spoil(server.folder / "v1/Read/read_2.txt")
+    assert verify_checksums(Sum()) == 1  # though a whole copy of it is in the cache
+    assert capsys.readouterr().out.splitlines() == [
+        "Read branch 2: v1/Read/read_2.txt is not what was written: it counts as missing now",
+        "6 whole, 1 damaged",
+    ]
+    assert chain_states() == "ccm ccc c"
+
+
+@pytest.mark.parametrize("request_", ["checksum", "download"])
+def test_an_outage_is_no_damage(server: ToyServer, request_: str, capsys: pytest.CaptureFixture[str]) -> None:
+    server.has_checksums = request_ == "checksum"
+    spoil(server.folder / "v1/Read/read_2.txt")
+    server.down_for = {request_}
+    assert verify_checksums(Sum()) == 1
+    found = capsys.readouterr()
+    assert found.out.splitlines()[-1] == "0 whole, 0 damaged, 7 not known"
+    assert "connection refused" in found.err
+    assert chain_states() == "ccc ccc c"
+    assert server.asked[request_] < 7  # it is not asked again and again
+
+
+def test_what_goes_away_meanwhile_is_missing(
+    server: ToyServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ToyServer.checksum
+
+    def removed_first(self: ToyServer, url: str) -> str | None:
+        if url.endswith("read_1.txt"):
+            (self.folder / "v1/Read/read_1.txt").unlink()
+        return asked(self, url)
+
+    monkeypatch.setattr(ToyServer, "checksum", removed_first)
+    assert verify_checksums(Sum()) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Read branch 1: v1/Read/read_1.txt is not there any more",
+        "6 whole, 0 damaged, 1 missing",
+    ]
+    assert len(list((server.folder / "v1/Read/manifests").glob("1.*"))) == 1
+    assert server.asked["rename"] == 0

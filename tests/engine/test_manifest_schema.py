@@ -44,6 +44,7 @@ FULL: dict[str, Any] = {
         "host": "here",
         "job": None,
         "started": "2026-11-21T03:41:01+00:00",
+        "store": {"name": "wlcg_fs", "kind": "wlcg", "qos": "CHEAP-ANALYSIS"},
         "versions": {"python": "3.11.7", "law": "0.1.21", "luigi": "3.8.1"},
     },
     "recipe": {
@@ -63,7 +64,7 @@ FULL: dict[str, Any] = {
     "stale_inputs": ["IndexFiles ttbar"],
     "warnings": ["UserWarning: careful"],
 }
-CLOSED = ("", "recipe", "outputs/0", "adopted/0", "provenance", "resources")
+CLOSED = ("", "recipe", "outputs/0", "adopted/0", "provenance", "provenance/store", "resources")
 """Objects in which every name is fixed."""
 
 
@@ -164,6 +165,8 @@ def test_missing_field(path: str, name: str) -> None:
         ("outputs/0", "adler32", "29EAAFB5"),
         ("parameters", "folds", 5),
         ("provenance", "git_dirty", "no"),
+        ("provenance", "store", {"name": "tape", "kind": "tape", "qos": ""}),
+        ("provenance", "store", {"name": "local", "kind": "local"}),
         ("provenance", "versions", {"python": "3.11.7", "law": "0.1.21"}),
         ("recipe", "version", "1"),
         ("recipe/code", "analysis.columnar.objects", "changed"),
@@ -199,6 +202,12 @@ def test_manifests_of_a_run(store: Path) -> None:
         assert sentences(content) == [], path
         assert content["provenance"].keys() == schema_at("provenance")["properties"].keys()
         assert content["resources"].keys() == schema_at("resources")["properties"].keys()
+
+
+def test_manifests_of_one_store_only_stay_valid() -> None:
+    content = copy.deepcopy(FULL)
+    del content["provenance"]["store"]
+    assert sentences(content) == []
 
 
 def test_manifest_of_adopted_outputs(store: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -250,3 +251,39 @@ def test_time_for_people(seconds: float | None, text: str) -> None:
 )
 def test_size_for_people(size: int | None, text: str) -> None:
     assert show_size(size) == text
+
+
+# where outputs live
+
+
+def columns(text: str) -> list[str]:
+    return text.splitlines()[0].split()
+
+
+@pytest.mark.parametrize(("name", "qos", "cell"), [("wlcg_fs", "CHEAP", "wlcg_fs (CHEAP)"), ("disk_b", "", "disk_b")])
+def test_plan_and_manifest_say_where_outputs_live(
+    name: str, qos: str, cell: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Snapshot().recipes.digest(Count(branch=0))
+    assert {(row["store"], row["qos"]) for row in json.loads(plan_json(make_plan(Sum(), Snapshot())))} == {
+        ("local", "")
+    }
+    assert "store" not in columns(plan_table(Sum(), make_plan(Sum(), Snapshot())))
+
+    places: dict[str, LocalStore] = {"Count": LocalStore(store / "b", name, qos)}
+    monkeypatch.setattr("analysis.engine.task.store_for", lambda family: places.get(family, LocalStore(store)))
+    forget()
+    rows = make_plan(Sum(), Snapshot())
+    found = {row["task"]: (row["store"], row["qos"]) for row in json.loads(plan_json(rows))}
+    assert found == {"Read": ("local", ""), "Count": (name, qos), "Sum": ("local", "")}
+    text = plan_table(Sum(), rows)
+    at = text.splitlines()[0].index("store")
+    cells = {line.split()[0]: re.split("  +", line[at:])[0] for line in text.splitlines()[2:5]}
+    assert cells == {"Read": "local", "Count": cell, "Sum": "local"}
+
+    make(Sum())
+    manifest = Count(branch=0).manifest()
+    assert manifest.provenance["store"] == {"name": name, "kind": "local", "qos": qos}
+    assert Read(branch=0).manifest().provenance["store"] == {"name": "local", "kind": "local", "qos": ""}
+    assert Snapshot().recipes.digest(Count(branch=0)) == before  # it is no part of the recipe
+    assert str(store) not in json.dumps(dict(manifest.provenance))

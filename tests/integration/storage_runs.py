@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,8 @@ PATIENCE = 60.0
 SETTINGS = {"timeout": "3s", "patience": "2s", "retry_delay": "1s"}
 """Section ``wlcg_fs``: what is not there fails soon."""
 ADVICE = re.compile(
-    r"run again|free some|look at your credential|name another store|analysis rm|remove it|move it|use letters|renew"
+    r"run again|free some|look at your credential|name another store|use letters|use another name|get a new one"
+    r"|make a new one|set X509_CERT_DIR|not possible with"
 )
 """What to do."""
 
@@ -49,22 +50,25 @@ class Said:
         """Those with a word in them."""
         return [line for line in self.text.splitlines() if word in line]
 
+    def sentences(self, error: str) -> list[str]:
+        """What is said of errors of a class, each once."""
+        told = [line.partition(f"{error}: ")[2] for line in self.lines(f"{error}: ")]
+        return sorted(set(told), key=told.index)
+
     def sentence(self, error: str, *words: str) -> str:
-        """The one sentence of what went wrong.
+        """The one sentence of what went wrong: what, where, what to do.
 
         Args:
             error: class of the error.
             words: what has to be in it, such as the operation and the URL.
         """
-        assert self.code not in (0, None), self.text
+        assert self.code != 0, self.text
         assert "Traceback" not in self.text, self.text
-        told = {line.partition(f"{error}: ")[2] for line in self.lines(f"{error}: ")} - {""}
-        assert told, self.text
-        first = min(told, key=len)
-        assert len(told) <= 2, told  # that of the branch, and that of the workflow, which has the first one in it
-        assert all(word in first for word in words), first
-        assert ADVICE.search(first), first
-        return first
+        told = self.sentences(error)
+        found = [sentence for sentence in told if all(word in sentence for word in words)]
+        assert found, self.text
+        assert all(ADVICE.search(sentence) for sentence in told), told
+        return found[0]
 
 
 @dataclass
@@ -151,8 +155,17 @@ class Runs:
     # what is so, by the disk of the server
 
     def files(self, pattern: str) -> dict[str, Path]:
-        """Files of the place, by name."""
-        return {path.name: path for path in sorted(self.place.disk.rglob(pattern)) if path.is_file()}
+        """Files of the place that are not in a lock, by their names."""
+        found = sorted(path for path in self.place.disk.rglob(pattern) if path.is_file())
+        return {path.name: path for path in found if ".lock" not in path.parent.name}
+
+    def sizes(self, pattern: str) -> list[int]:
+        """Their sizes [bytes]."""
+        found = []
+        for path in self.files(pattern).values():
+            with suppress(FileNotFoundError):
+                found.append(path.stat().st_size)
+        return found
 
     def parts(self) -> list[str]:
         """What is half-written."""

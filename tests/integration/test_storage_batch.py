@@ -5,10 +5,10 @@ Jobs get their code and packages from HTCondor, or from the store; the directory
 
 from __future__ import annotations
 
-import json
+import pwd
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import pytest
 
 from analysis.engine.manifest import Manifest
 from tests.integration.batch import Site, sites, system
-from tests.integration.batch_queue import until
 from tests.integration.test_batch_chain import Place, content, paths, place
 from tests.integration.test_concurrent import comparable, manifests
 from tests.testbed import System, Testbed
@@ -85,6 +84,8 @@ def remote(testbed: Testbed, system: System, storage: Storage, way: Way) -> Iter
     name = f"batch_{secrets.token_hex(4)}"
     disk = storage.scratch("xrd-auth", name)
     settings = configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential)
+    # without it each job unpacks all packages
+    settings["ANALYSIS_WORKER_CACHE"] = str(testbed.scratch(f"packages_{name}"))
     with place(testbed, system, **settings) as where:
         if system.name == "htcondor":
             with system.settings(NO_DELEGATION):
@@ -153,3 +154,80 @@ def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_st
         assert len(there.made) > 1
         check_same(there, demo_store)
         assert logs(there.disk).keys() == {"ok"}
+
+
+# a store that goes away
+
+Toys = Callable[[str], tuple[Site, Path]]
+
+
+@pytest.fixture
+def toys(sites: Callable[..., Site], storage: Storage) -> Toys:
+    """Makes a site for two branches that wait at a gate, with outputs on a server; and where they are on its disk."""
+
+    def make(job_patience: str) -> tuple[Site, Path]:
+        name = f"batch_{secrets.token_hex(4)}"
+        disk = storage.scratch("xrd-open", name)
+        settings = configured(storage, storage.url("xrd-open", "root", name))
+        hasty = {"LAW__wlcg_fs__patience": "1s", "LAW__wlcg_fs__retry_delay": "1s", "LAW__wlcg_fs__timeout": "5s"}
+        settings |= {**hasty, "LAW__wlcg_fs__job_patience": job_patience}
+        return sites("gate+gate", "--no-canary", **settings), disk
+
+    return make
+
+
+def results(disk: Path) -> list[str]:
+    """What is in the outputs."""
+    return sorted(path.read_text().strip() for path in disk.rglob("fault_*.txt"))
+
+
+def test_jobs_wait_for_a_store_that_is_away(toys: Toys, storage: Storage) -> None:
+    """And while they run, nobody asks it anything."""
+    site, disk = toys("10min")
+    run = site.start()
+    run.until(lambda: site.begun() == {0: 1, 1: 1})
+    run.until_said("running: 2")
+    mark, answers = storage.mark("xrd-open"), set(site.select("SELECT answered FROM polls"))
+
+    def has_asked() -> bool:
+        answers.update(site.select("SELECT answered FROM polls"))
+        return len(answers) > 5
+
+    run.until(has_asked)
+    assert storage.requests(mark).keys() <= {"open", "write", "close"}  # signs of life of locks
+    with storage.without("xrd-open"):
+        site.go()
+        run.until(lambda: all("no answer from" in text for text in branch_logs(site)) and len(branch_logs(site)) == 2)
+    assert "failed: 0" in run.end()
+    assert results(disk) == ["0", "1"]
+    assert site.begun() == {0: 1, 1: 1}
+    assert logs(disk) == {"ok": 2}
+
+
+def branch_logs(site: Site) -> list[str]:
+    """Logs of branches that run."""
+    execute = site.testbed.directory / "htcondor" / "execute"
+    user, texts = pwd.getpwnam(site.testbed.user).pw_uid, []
+    for path in (*Path("/tmp").glob("job.*/branch_*.log"), *execute.glob("dir_*/job.*/branch_*.log")):
+        with suppress(FileNotFoundError):
+            if path.stat().st_uid == user:
+                texts.append(path.read_text(errors="replace"))
+    return texts
+
+
+def test_store_that_is_away_when_jobs_end_tells_nothing(toys: Toys, storage: Storage) -> None:
+    """Jobs that cannot leave anything behind have failed, which is known as soon as the store is back."""
+    site, disk = toys("1s")
+    run = site.start()
+    run.until(lambda: site.begun() == {0: 1, 1: 1})
+    with storage.without("xrd-open"):
+        site.go()
+        run.until_said("the store does not answer")
+        assert "retry: 0" in run.output()
+        assert "failed: 1" not in run.output()
+        assert not run.has_ended()
+    said = run.end()
+    assert results(disk) == ["0", "1"]
+    assert site.begun() == {0: 2, 1: 2}
+    assert "nothing is concluded from that, jobs run on" in said
+    assert logs(disk) == {"ok": 2}

@@ -45,7 +45,7 @@ class RemoteError(AnalysisError, OSError):
     """
 
     number: ClassVar[int] = errno.EIO
-    advice: ClassVar[str] = ""
+    advice: str = ""
     """What to do about it."""
     is_transient: ClassVar[bool] = False
     """Whether the same request may succeed later, without anybody doing anything about it."""
@@ -62,6 +62,9 @@ class RemoteError(AnalysisError, OSError):
         return type(self), (self.operation, self.url, self.reason, self.errno)
 
 
+_IN_THE_WAY = "look at what is there with 'analysis ls', remove it or move it away, and run again"
+
+
 class NotFoundError(RemoteError, FileNotFoundError):
     """The server is there, and says that the file or folder is not: the one error that means absence."""
 
@@ -72,6 +75,7 @@ class ExistsError(RemoteError, FileExistsError):
     """There is something of that name already."""
 
     number = errno.EEXIST
+    advice = _IN_THE_WAY
 
 
 class FolderError(RemoteError, IsADirectoryError):
@@ -84,6 +88,7 @@ class NotAFolderError(RemoteError, NotADirectoryError):
     """There is a file where a folder is expected."""
 
     number = errno.ENOTDIR
+    advice = _IN_THE_WAY
 
 
 class DeniedError(RemoteError, PermissionError):
@@ -99,6 +104,16 @@ class OutageError(RemoteError):
     number = errno.EHOSTUNREACH
     advice = "nothing is known of what is there; run again when the server is back, all that is done is kept"
     is_transient = True
+
+
+class TrustError(OutageError):
+    """Nobody here can tell whether it is the right server."""
+
+    number = errno.EKEYREJECTED
+    advice = (
+        "set X509_CERT_DIR to the directory with the certificates of authorities, or ask the site which authority it is"
+    )
+    is_transient = False
 
 
 class DamageError(RemoteError):
@@ -130,6 +145,7 @@ ERRORS: dict[int, type[RemoteError]] = {
         ),
         OutageError,
     ),
+    errno.EKEYREJECTED: TrustError,
     errno.EBADMSG: DamageError,
 }
 """The class of an error by its ``errno``; :class:`RemoteError` for the rest, which is not tried again."""
@@ -232,8 +248,8 @@ class Interface(Protocol):
 class Lock(Protocol):
     """A lock of one branch; see :mod:`analysis.engine.lock`."""
 
-    def acquire(self) -> bool:
-        """Take it if it is free, or if its holder is gone; never waits."""
+    def acquire(self, look: bool = True) -> bool:
+        """Take it if it is free, or if its holder is gone; without ``look``, only if it is free. Never waits."""
 
     def wait(self, poll: float = 0.02) -> None:
         """Wait until it is taken."""

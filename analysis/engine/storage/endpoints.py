@@ -255,7 +255,7 @@ def _renewed() -> bool:
 
 
 def _outage(failures: dict[Endpoint, RemoteError], waited: float, last: RemoteError) -> OutageError:
-    tried = f", tried for {span(waited)}" if waited else ""
+    tried = f", tried for {span(waited)}" if waited >= 1 else ""
     if len(failures) == 1:
         reason = f"{last.reason}{tried}"
     else:

@@ -275,7 +275,7 @@ class NoLock:
         self.path = path
         self._store, self._held = store, False
 
-    def acquire(self) -> bool:
+    def acquire(self, look: bool = True) -> bool:  # noqa: ARG002
         """Take it; ``False`` if this object has it already."""
         if self._store not in self._told:
             self._told.add(self._store)

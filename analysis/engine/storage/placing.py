@@ -67,6 +67,9 @@ class Verifier:
             if found is not None:
                 if found == content.adler32:
                     return None
+                size = session.ask(lambda endpoint: endpoint.interface().stat(endpoint.url(parts))).size
+                if size < content.size:  # some servers do not say so
+                    return f"only {size} of {content.size} bytes are there, as on a full disk"
                 return f"the checksum there is {found} instead of {content.adler32}"
             if content.small is not None:
                 there = session.ask(lambda endpoint: endpoint.interface().read(endpoint.url(parts)))
@@ -121,6 +124,7 @@ def _place_once(session: Session, parts: Parts, content: Content, verifier: Veri
     temporary: list[Parts] = []
 
     def send(endpoint: Endpoint) -> None:
+        endpoint.url(parts)  # whether the protocol has such names
         temporary.append((*parts[:-1], temporary_name(parts[-1])))
         try:
             content.send(endpoint, endpoint.url(temporary[-1]))

@@ -211,17 +211,19 @@ def test_what_arrives_damaged_is_sent_once_more(server: Server, store: RemoteSto
     server.fail(fault)
     store.write(store.root / "v1" / "old", CONTENT[:1000])
     assert server.file("store/v1/old") == CONTENT[:1000]
-    assert server.operations() == ["write", "checksum", "remove", "write", "checksum", "rename"]
+    assert server.operations() == ["write", "checksum", "stat", "remove", "write", "checksum", "rename"]
 
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.FLIPPED])
 def test_what_arrives_damaged_twice_is_an_error_and_the_old_file_stays(
     server: Server, store: RemoteStore, fault: Fault
 ) -> None:
-    server.fail(fault, Fault.NONE, Fault.NONE, fault)
-    with pytest.raises(
-        DamageError, match=r"^upload root://a//store/v1/old: the checksum there is [0-9a-f]{8} instead of 9c3bfb3d"
-    ):
+    server.fail(fault, Fault.NONE, Fault.NONE, Fault.NONE, fault)
+    what = {
+        Fault.FLIPPED: r"the checksum there is [0-9a-f]{8} instead of 9c3bfb3d",
+        Fault.TRUNCATED: rf"only {len(CONTENT) // 2} of {len(CONTENT)} bytes are there, as on a full disk",
+    }
+    with pytest.raises(DamageError, match=rf"^upload root://a//store/v1/old: {what[fault]}: it was removed there"):
         _publish(store, "v1/old")
     assert server.file("store/v1/old") == b"old"
     assert server.unfinished() == []

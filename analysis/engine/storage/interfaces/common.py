@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -41,6 +42,11 @@ _BY_TEXT = {
         *(errno.ENAMETOOLONG, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EBUSY),
     )
 } | {"file path marked read/only": errno.EROFS}  # XRootD's own words
+_WRAPPING = re.compile(r"(?i)^(transfer error: )?(copy failed \(\w+\)\. last attempt: )?(result )?(\(neon\): )?")
+_WRAPPED = re.compile(r"(?i) (after \d+ attempts?|\((destination|source)\))$")
+_NOT_TRUSTED = re.compile(r"(?i)server certificate|issuer is not trusted|certificate verif")
+_NOT_LIKED = re.compile(r"(?i)alert (certificate|bad certificate|unknown ca|access denied)")
+_NO_TLS = re.compile(r"^(error_ssl|tls error\b.*)$")  # XRootD's client says no more
 _SECRET = re.compile(r"(?i)((?:authz|access_token|signature)=|bearer(?:\s+|%20))[^\s&;'\"]+")
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*")
 
@@ -116,10 +122,15 @@ def plain(text: str) -> str:
         'no such file or directory'
         >>> plain("HTTP 403 : Permission refused  https://host/a?authz=abc")
         'http 403 : permission refused https://host/a'
+        >>> plain("Result (Neon): Could not connect to server after 1 attempts")
+        'could not connect to server'
+        >>> plain("[FATAL] TLS error: resource temporarily unavailable")
+        'no secure connection, for want of its authority in X509_CERT_DIR or of an answer'
     """
     text = re.sub(r"^\[(?:ERROR|FATAL)\] (?:Server responded with an error: \[\d+\] )?", "", " ".join(text.split()))
     text = _SECRET.sub(r"\1...", _QUERY.sub(r"\1", text)).rpartition("; ")[2]
-    return text[:_LONGEST].strip().lower()
+    text = _WRAPPED.sub("", _WRAPPING.sub("", text.strip()))[:_LONGEST].strip().lower()
+    return _NO_TLS.sub("no secure connection, for want of its authority in X509_CERT_DIR or of an answer", text)
 
 
 def code_of_text(text: str) -> int | None:
@@ -130,6 +141,13 @@ def code_of_text(text: str) -> int | None:
         True
     """
     return _BY_TEXT.get(plain(text))
+
+
+def code_of_tls(text: str) -> int | None:
+    """The ``errno`` value of what a TLS library says of a certificate, the server's or ours; ``None`` if of neither."""
+    if _NOT_TRUSTED.search(text):
+        return errno.EKEYREJECTED
+    return errno.EACCES if _NOT_LIKED.search(text) else None
 
 
 def patience(timeout: float, size: int) -> float:
@@ -246,6 +264,7 @@ def set_defaults() -> None:
         defaults["SSL_CERT_DIR"] = authorities
     for variable, value in defaults.items():
         os.environ.setdefault(variable, value)
+    logging.getLogger("gfal2").setLevel(logging.CRITICAL)  # what it warns of is an error here
 
 
 def authorities() -> Path | None:
@@ -264,7 +283,9 @@ def told_as_denied(operation: str, url: str) -> Iterator[None]:
     try:
         yield
     except CredentialError as error:
-        raise error_of(errno.EACCES, operation, url, plain(str(error))) from error
+        denied = error_of(errno.EACCES, operation, url, str(error))
+        denied.advice = ""  # it says what to do
+        raise denied from error
 
 
 class Heard:

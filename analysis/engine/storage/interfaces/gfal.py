@@ -26,6 +26,7 @@ from analysis.engine.storage.base import (
     RemoteError,
     error_of,
 )
+from analysis.engine.storage.credentials import bearer_token, proxy_file
 from analysis.engine.storage.interfaces.common import (
     CHUNK,
     HTTP,
@@ -38,12 +39,14 @@ from analysis.engine.storage.interfaces.common import (
     Heard,
     address_of,
     authorities,
+    code_of_tls,
     patience,
     plain,
     same_folder_error,
     set_defaults,
     told_as_denied,
 )
+from analysis.engine.storage.interfaces.webdav import Webdav
 
 SYSTEM = Path("/usr/lib/python3/dist-packages")
 """Where the package of the system (``python3-gfal2``) has its module."""
@@ -91,6 +94,7 @@ class GfalInterface:
         set_defaults()
         self._timeout = timeout
         self._heard = Heard(timeout)
+        self._webdav = Webdav(timeout)
         self._contexts: dict[int, list[_Context]] = {}
 
     @classmethod
@@ -213,6 +217,8 @@ class GfalInterface:
 
     def checksum(self, url: str) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
+        if _address("checksum", url).scheme in HTTP and Webdav.problem() is None:
+            return self._webdav.checksum(url)  # gfal2 waits half a minute for a server that computes others
         self._size("checksum", url)  # a folder has none
         try:
             answer = self._ask("checksum", url, lambda context, there: context.checksum(there, "ADLER32"))
@@ -254,21 +260,25 @@ class GfalInterface:
 
     def _ask(self, operation: str, url: str, question: Callable[[Any, str], Answer]) -> Answer:
         address = _address(operation, url)
-        is_http = address.scheme in HTTP
-        if is_http:  # gfal2 waits half a minute for a connection, whatever its limits are
-            self._heard.check(operation, url, address.host, address.scheme in ("davs", "https"))
+        if address.scheme in HTTP:  # gfal2 waits half a minute for a connection, whatever its limits are
+            self._hear(operation, url, address)
         library = module()
         with self._context(operation, url, address) as context:
             try:
                 answer = question(context, _quoted(address))
             except library.GError as error:
                 self._heard.forget(address.host)
-                if is_http and error.code == errno.EACCES:  # also: nothing came in the middle of a greeting
-                    self._heard.check(operation, url, address.host, address.scheme in ("davs", "https"))
+                if address.scheme in HTTP and not _STATUS.search(str(error)):
+                    self._hear(operation, url, address)  # nothing came: nobody is there, or does not like our proxy
+                    with told_as_denied(operation, url):
+                        proxy_file()
                 raise _error(error, address.scheme, operation, url) from error
-        if is_http:
+        if address.scheme in HTTP:
             self._heard.again(address.host)
         return answer
+
+    def _hear(self, operation: str, url: str, address: Address) -> None:
+        self._heard.check(operation, url, address.host, address.scheme in ("davs", "https"))
 
     @contextlib.contextmanager
     def _context(self, operation: str, url: str, address: Address) -> Iterator[Any]:
@@ -309,8 +319,6 @@ class _Context:
 
     def authorize(self, operation: str, url: str, address: Address) -> None:
         """Give the token of now to gfal2, not to the environment, where each child would find it."""
-        from analysis.engine.storage.credentials import bearer_token
-
         with told_as_denied(operation, url):
             token = bearer_token() or ""
         if self._tokens.get(address.server, "") == token:
@@ -341,10 +349,9 @@ def module() -> Any:
         loader = importlib.machinery.ExtensionFileLoader("gfal2", str(path))
         spec = importlib.util.spec_from_file_location("gfal2", path, loader=loader)
         assert spec is not None
-        found = importlib.util.module_from_spec(spec)
-        loader.exec_module(found)
-        sys.modules["gfal2"] = found
-        return found
+        sys.modules["gfal2"] = importlib.util.module_from_spec(spec)
+        loader.exec_module(sys.modules["gfal2"])
+        return sys.modules["gfal2"]
 
 
 def _of_system() -> Path | None:
@@ -388,6 +395,8 @@ def _error(error: Any, scheme: str, operation: str, url: str) -> RemoteError:
     if scheme in HTTP:
         if status := _STATUS.search(text):
             code = STATUS_CODES.get(int(status[1]), code)
+        elif refused := code_of_tls(text):
+            code = refused
         elif "(Neon)" in text and code in _NOTHING and not _CERTIFICATE.search(text):
             code = errno.ECONNRESET
     elif scheme != "file":

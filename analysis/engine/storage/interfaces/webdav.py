@@ -25,6 +25,7 @@ from analysis.engine.storage.base import (
     Entry,
     ExistsError,
     NotFoundError,
+    OutageError,
     RemoteError,
     error_of,
 )
@@ -57,6 +58,10 @@ STATUS_CODES = {
     **dict.fromkeys((408, 425, 429, 500, 502, 503, 504), errno.ECOMM),
 }
 """HTTP status as ``errno``."""
+COMPUTING = 1.0
+"""A server that has told no checksum after this time [s] is asked again; later if the file is large:"""
+SLOWEST_SUM = 50e6
+"""what a server reads of it [bytes/s]."""
 REDIRECTS = 5
 """Most redirections of a request."""
 
@@ -167,14 +172,29 @@ class Webdav:
 
     def checksum(self, url: str) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
-        if self.stat(url).is_folder:
+        found = self.stat(url)
+        if found.is_folder:
             raise error_of(errno.EISDIR, "checksum", url, IS_FOLDER)
-        answer = self._send("checksum", url, "HEAD", {"Want-Digest": "adler32"})
+        answer = self._digest(url, found.size)
         for digest in answer.headers.get("Digest", "").split(","):
             kind, _, value = digest.strip().partition("=")
             if kind.lower() == "adler32":
                 return str(value).lower().rjust(8, "0")
         return None
+
+    def _digest(self, url: str, size: int) -> httpx.Response:
+        """A server that computes as many checksums as it may answers half a minute later; who asks again is served."""
+        began, wait = time.monotonic(), COMPUTING + size / SLOWEST_SUM
+        while True:
+            left = patience(self._timeout, size) - (time.monotonic() - began)
+            try:
+                return self._send(
+                    "checksum", url, "HEAD", {"Want-Digest": "adler32"}, timeout=max(1.0, min(wait, left))
+                )
+            except OutageError as error:
+                if error.errno != errno.ETIMEDOUT or left <= wait:
+                    raise
+            wait *= 2
 
     def _propfind(self, operation: str, url: str, depth: str) -> Sequence[Entry]:
         """What the URL is, and at depth 1 what is in it."""
@@ -226,8 +246,9 @@ class Webdav:
         method: str,
         headers: dict[str, str] | None = None,
         content: Callable[[], AbstractContextManager[bytes | BinaryIO]] | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
-        with self._request(operation, url, method, headers, content) as answer, _as_outage(operation, url):
+        with self._request(operation, url, method, headers, content, timeout) as answer, _as_outage(operation, url):
             answer.read()
             return answer
 
@@ -239,6 +260,7 @@ class Webdav:
         method: str,
         headers: dict[str, str] | None = None,
         content: Callable[[], AbstractContextManager[bytes | BinaryIO]] | None = None,
+        timeout: float | None = None,
     ) -> Iterator[httpx.Response]:
         """Ask, and follow to other servers; they get no token of this one."""
         address = _address(operation, url)
@@ -249,7 +271,10 @@ class Webdav:
                 is_here = client.base_url.join(where).netloc == client.base_url.join(first).netloc
                 authorization = self._authorization(operation, url) if is_here else {}
                 request = client.build_request(
-                    method, where, headers={**(headers or {}), **authorization}, content=_chunked(body)
+                    *(method, where),
+                    headers={**(headers or {}), **authorization},
+                    content=_chunked(body),
+                    timeout=timeout or self._timeout,
                 )
                 with _as_outage(operation, url):
                     answer = client.send(request, stream=True)

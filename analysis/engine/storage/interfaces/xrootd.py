@@ -61,6 +61,9 @@ ANSWERED = 400
 """Client's code of an error that the server sent."""
 PARTIAL = 3
 """Code of an answer that some of the servers behind a redirector did not give."""
+LATER = 29
+"""A server that computes as many checksums as it may says "in 30 s": with less time than that [s], the client returns
+at once, and can ask again soon."""
 AT_ONCE = 1000
 """Questions on their way at the same time."""
 
@@ -220,7 +223,7 @@ class XrootdInterface:
         for form in ("", "?cks.type=adler32"):
 
             def question(system: Any, path: str, form: str = form) -> tuple[Any, Any]:
-                return system.query(QueryCode.CHECKSUM, path + form, timeout=self._timeout)  # type: ignore[no-any-return]
+                return system.query(QueryCode.CHECKSUM, path + form, timeout=min(self._timeout, LATER))  # type: ignore[no-any-return]
 
             try:
                 _, answer = self._ask("checksum", url, question)
