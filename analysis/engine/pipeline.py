@@ -8,6 +8,8 @@ itself, and all that knows tasks, stays in one thread.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import threading
 import time
@@ -134,7 +136,6 @@ class Pipeline:
 
         if self._pool is None:
             self._pool = ThreadPoolExecutor(COMMITS, thread_name_prefix="commit")
-            _active.add(self)
         while (on_way := [c for c in self._commits if not c.result.done()]) and (
             len(on_way) >= COMMITS or size + sum(c.size for c in on_way) > STAGED
         ):
@@ -156,11 +157,13 @@ class Pipeline:
         """Wait for all that is on its way; nothing is said of it."""
         for group in self._groups:
             group.ready.wait()
-        for commit in list(self._commits):
-            commit.result.exception()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
     def __enter__(self) -> Self:
         if self.is_deep:
+            _watch_forks()
             _active.add(self)
         return self
 
@@ -169,12 +172,10 @@ class Pipeline:
     ) -> None:
         """Give back what was taken; what ran is committed, also after Ctrl-C."""
         _active.discard(self)
+        self.pause()
         for group in self._groups:
             group.close()
         self._groups.clear()
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
 
 
 class _Group:
@@ -192,7 +193,8 @@ class _Group:
         self._held: dict[int, Claim] = {}
         self._busy: set[int] = set()
         self.ready, self._over = threading.Event(), threading.Event()
-        threading.Thread(target=self._run, args=(locks,), name="locks-ahead", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, args=(locks,), name="locks-ahead", daemon=True)
+        self.thread.start()
 
     def pop(self, number: int) -> Claim | None:
         """The lock of a branch; ``None`` if it could not be taken, or was given back.
@@ -269,4 +271,17 @@ def _before_fork() -> None:
         pipeline.pause()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_active.clear)
+@functools.cache
+def _watch_forks() -> None:
+    """Wait for what is on its way before a fork.
+
+    What is registered last comes first: so before all that what is on its way may need is held back or locked, which
+    is why the modules that do so are loaded here.
+    """
+    for name in (
+        "concurrent.futures.thread",
+        "analysis.engine.storage.interfaces.common",
+        "analysis.engine.storage.locks",
+    ):
+        importlib.import_module(name)
+    os.register_at_fork(before=_before_fork, after_in_child=_active.clear)

@@ -17,7 +17,7 @@ from analysis.engine.process import is_running
 
 STAGED = "analysis-"
 """How the names of directories for temporary files begin; the id of their process follows."""
-QUIET = 3600.0
+QUIET = 86400.0
 """Time [s] without a change after which such a directory of a process that is not to be seen counts as left over.
 
 A container may share the directory for temporary files with this machine, and not the ids of processes.

@@ -25,6 +25,16 @@ def store(store: Path) -> Path:
     return store
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory for temporary files, and that of jobs: never those of this machine, whose files are others'."""
+    path = tmp_path / "temporary"
+    monkeypatch.setenv("TMPDIR", str(path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(path))
+    monkeypatch.setattr("analysis.engine.backends.settings.jobs_folder", lambda: tmp_path / "jobs")
+    return path
+
+
 class Terminal(io.StringIO):
     """A terminal on which an answer is typed."""
 
@@ -218,7 +228,7 @@ def test_a_version_of_one_of_the_stores(store: Path, server: ToyServer, capsys: 
     assert files(server.folder) == set()
     assert any("v1/Gone" in path for path in files(store))
     assert main(["gc", "--version", "v3"]) == 1
-    assert capsys.readouterr().err.endswith("--version 'v3' is not in any store: there are v1, v2\n")
+    assert capsys.readouterr().err.endswith("--version 'v3' is not in any store: there are v1\n")
 
 
 def test_a_store_that_does_not_exist(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,15 +238,12 @@ def test_a_store_that_does_not_exist(store: Path, capsys: pytest.CaptureFixture[
     assert files(store) == before
 
 
-def test_temporary_files_of_this_machine(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / f"temporary/analysis-{dead_process()}-ab"
+def test_temporary_files_of_this_machine(store: Path, temporary: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = temporary / f"analysis-{dead_process()}-ab"
     folder.mkdir(parents=True)
     (folder / "output.root").write_text("12345")
     for path in (folder / "output.root", folder):
         make_old(path)
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "temporary"))
     assert main(["gc", "--store", "local"]) == 0
     assert str(folder) not in capsys.readouterr().out
     assert main(["gc", "--delete", "--yes"]) == 0

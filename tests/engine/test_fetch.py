@@ -31,7 +31,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World) -> Toy
     (tmp_path / "server").mkdir()
     server = ToyServer(tmp_path / "server")
     store = toy_store(server)
-    monkeypatch.setattr("analysis.engine.task.store_for", lambda _family: store)
+    monkeypatch.setattr("analysis.engine.placed.store_for", lambda _family: store)
     forget()
     return server
 

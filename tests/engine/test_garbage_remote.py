@@ -26,7 +26,7 @@ from tests.engine.storage.toy_server import ToyServer, toy_store
 from tests.engine.toy_garbage import GONE, manifests, put
 from tests.engine.toys import Toy, copy_folder, dead_process, files, make_old, run_all
 
-NOW_OF = "analysis.engine.task.store_for"
+NOW_OF = "analysis.engine.placed.store_for"
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def tasks_write_to(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     Register.clear_instance_cache()
 
 
-def reasons(store: Store, **options: bool) -> dict[str, str]:
-    return {item.file.relative: item.why for item in find_garbage(store, **options).garbage}
+def reasons(store: Store, stale: bool = False, history: bool = False, moved: bool = False) -> dict[str, str]:
+    return {item.file.relative: item.why for item in find_garbage(store, stale, history, moved=moved).garbage}
 
 
 def claim(lock: Path, pid: int, host: str | None = None) -> Path:

@@ -271,7 +271,7 @@ def test_plan_and_manifest_say_where_outputs_live(
     assert "store" not in columns(plan_table(Sum(), make_plan(Sum(), Snapshot())))
 
     places: dict[str, LocalStore] = {"Count": LocalStore(store / "b", name, qos)}
-    monkeypatch.setattr("analysis.engine.task.store_for", lambda family: places.get(family, LocalStore(store)))
+    monkeypatch.setattr("analysis.engine.placed.store_for", lambda family: places.get(family, LocalStore(store)))
     forget()
     rows = make_plan(Sum(), Snapshot())
     found = {row["task"]: (row["store"], row["qos"]) for row in json.loads(plan_json(rows))}

@@ -75,7 +75,7 @@ class Site(Law):
 
     def configuration(self) -> Path:
         """``law.cfg`` with these settings."""
-        config = ConfigParser(interpolation=None)
+        config = ConfigParser(interpolation=None, allow_no_value=True)
         config.optionxform = str  # type: ignore[assignment,method-assign]
         config.read(REPOSITORY / "law.cfg")
         config["core"]["extend"] = str(REPOSITORY / "profiles" / "local.cfg")

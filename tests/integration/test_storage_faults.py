@@ -12,8 +12,8 @@ __all__ = ["new_place", "place", "runs", "scheme", "storage"]
 
 pytestmark = pytest.mark.integration
 
-LARGE = ("--size", 1_000_000, "--n", 2)
-SOME = 400_000
+LARGE = ("--size", 500_000, "--n", 2)
+SOME = 200_000
 """Bytes after which a transfer of a large file breaks off."""
 NO_PAGES = {"XRD_CPUSEPGWRTRD": "0"}
 """As with servers that know no checksums of pages."""
@@ -53,14 +53,16 @@ def test_down_in_the_middle(runs: Runs) -> None:
         said = run.end()
         assert said.code == 30
         told = said.sentence("OutageError", way.base, "v1/WriteToy/toys/n_20", ", tried for ", UNKNOWN)
-        assert {sentence.partition("; OutageError")[0] for sentence in said.sentences("OutageError")} == {told}
+        assert said.sentences("OutageError") == [told]
         assert len(said.lines("no answer from")) == 1
     assert runs.current() == {0, 1}
-    assert runs.told() == ["0", "1", "2", "waits"]
+    assert runs.told()[:4] == ["0", "1", "2", "waits"]
+    begun = len(runs.told())
+    assert begun < 8
     assert "2 current, 0 stale, 18 missing" in runs.status("WriteToy", "--n", 20)
     runs.succeed("WriteToy", "--n", 20)
     assert runs.current() == set(range(20))
-    assert runs.told()[4:] == [str(branch) for branch in range(2, 20)]
+    assert runs.told()[begun:] == [str(branch) for branch in range(2, 20)]
 
 
 def test_back_in_time(runs: Runs) -> None:
@@ -113,7 +115,7 @@ def test_server_killed_during_an_upload(runs: Runs) -> None:
             said = run.end()
         finally:
             runs.place.storage.start(runs.place.server)
-        said.sentence("OutageError", f"upload {way.base}/v1/WriteToy/toys/n_2/size_1000000/out_0.bin: ", UNKNOWN)
+        said.sentence("OutageError", f"upload {way.base}/v1/WriteToy/toys/n_2/size_500000/out_0.bin: ", UNKNOWN)
     assert runs.current() == set()
     assert runs.files("out_0.bin") == {}
     runs.succeed("WriteToy", *LARGE)
@@ -121,12 +123,15 @@ def test_server_killed_during_an_upload(runs: Runs) -> None:
 
 
 def test_down_between_upload_and_rename(runs: Runs) -> None:
-    with runs.place.through(latency=0.25) as way, started(runs.start("WriteToy", *LARGE, base=way.base)) as run:
-        until(lambda: any(size == 1_000_000 for size in runs.sizes("*.part")))
+    with runs.place.through() as way, started(runs.start("WriteToy", *LARGE, "--gate", 0, base=way.base)) as run:
+        runs.waits()
+        way.proxy.set(latency=0.25)
+        runs.go()
+        until(lambda: 500_000 in runs.sizes("*.part"))
         way.proxy.set(refuse=True)
         said = run.end()
-        said.sentence("OutageError", "v1/WriteToy/toys/n_2/size_1000000/out_0.bin: ", UNKNOWN)
-    assert runs.sizes("*.part") == [1_000_000]
+        said.sentence("OutageError", "v1/WriteToy/toys/n_2/size_500000/out_0.bin: ", UNKNOWN)
+    assert 500_000 in runs.sizes("*.part")
     assert runs.current() == set()
     assert "0 current, 0 stale, 2 missing" in runs.status("WriteToy", *LARGE)
     runs.succeed("WriteToy", *LARGE)
@@ -158,7 +163,7 @@ def test_server_stalls_at_the_start(runs: Runs) -> None:
 def test_server_stalls_during_an_upload(runs: Runs) -> None:
     with runs.place.through(hang_up=SOME) as way:
         said = runs("WriteToy", *LARGE, base=way.base)
-        said.sentence("OutageError", f"upload {way.base}/v1/WriteToy/toys/n_2/size_1000000/out_0.bin: ", UNKNOWN)
+        said.sentence("OutageError", f"upload {way.base}/v1/WriteToy/toys/n_2/size_500000/out_0.bin: ", UNKNOWN)
     assert runs.current() == set()
     runs.succeed("WriteToy", *LARGE)
     assert runs.current() == {0, 1}
@@ -183,4 +188,4 @@ def test_download_broken_once(runs: Runs, fault: str) -> None:
         said = runs.succeed("ReadToy", *LARGE, base=way.base, patience="20s", **NO_PAGES)
         assert way.proxy.counts().faults == 1
     assert "ERROR" not in said.text
-    assert [path.read_text() for path in runs.files("read_*.txt").values()] == ["1000000 True"] * 2
+    assert [path.read_text() for path in runs.files("read_*.txt").values()] == ["500000 True"] * 2

@@ -180,6 +180,8 @@ class Controller:
         try:
             yield
         except OutageError as error:
+            if not error.is_transient:  # it will not get better by itself
+                raise
             if not self._is_store_down:
                 self._is_store_down = True
                 self._say(f"the store does not answer ({error.reason}); nothing is concluded from that, jobs run on")

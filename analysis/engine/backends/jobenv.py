@@ -112,7 +112,12 @@ def job_environment(
     if settings.shared_filesystem:
         return environment, ()
     needed = (spec, files.repository, files.sandbox)
-    environment |= {"ANALYSIS_JOB_SPEC": spec.name, "ANALYSIS_JOB_PYTHON": str(Path(sys.executable).resolve())}
+    environment |= {
+        "ANALYSIS_JOB_SPEC": spec.name,
+        "ANALYSIS_JOB_REPOSITORY": files.repository.name,
+        "ANALYSIS_JOB_SANDBOX": files.sandbox.name,
+        "ANALYSIS_JOB_PYTHON": str(Path(sys.executable).resolve()),
+    }
     if backend == "htcondor":
         return environment, needed
     environment["ANALYSIS_JOB_BUNDLES"] = bundle_addresses(places.store)

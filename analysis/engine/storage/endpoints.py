@@ -153,15 +153,19 @@ class Endpoints:
             if now >= state.asked_again_at:
                 state.asked_again_at = now + self._lost_for
                 return self.patience._replace(total=0.0)
-        raise OutageError(lost.operation, lost.url, lost.reason, lost.errno or 0)
+        raise _again(lost)
 
-    def gave_up(self, error: OutageError) -> None:
-        """Note that no endpoint answered, in all the time that the store is given."""
+    def gave_up(self, error: OutageError) -> OutageError:
+        """Note that no endpoint answered, in all the time that the store is given.
+
+        Returns:
+            What is to be raised: of requests that gave up at the same time, all say the same.
+        """
         state = self._own()
         with state.mutex:
-            if state.lost is None:
-                state.lost = error
+            first, state.lost = state.lost, state.lost or error
             state.asked_again_at = self.clock.now() + self._lost_for
+        return _again(first) if first else error
 
     @property
     def _lost_for(self) -> float:
@@ -239,9 +243,7 @@ class Session:
                 if len(tried) == len(self._endpoints.all):
                     tried = frozenset()
                     if not backoff.pause():
-                        outage = _outage(failures, backoff.waited, error)
-                        self._endpoints.gave_up(outage)
-                        raise outage from error
+                        raise self._endpoints.gave_up(_outage(failures, backoff.waited, error)) from error
             else:
                 self._endpoints.answered(endpoint)
                 return result
@@ -262,6 +264,10 @@ def _outage(failures: dict[Endpoint, RemoteError], waited: float, last: RemoteEr
         reasons = ", ".join(f"{endpoint.base} ({error.reason})" for endpoint, error in failures.items())
         reason = f"none of the endpoints answers{tried}: {reasons}"
     return OutageError(last.operation, last.url, reason, last.errno or 0)
+
+
+def _again(error: OutageError) -> OutageError:
+    return OutageError(error.operation, error.url, error.reason, error.errno or 0)
 
 
 def _rest(failures: int) -> float:

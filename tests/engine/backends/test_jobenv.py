@@ -61,6 +61,8 @@ def test_htcondor_sends_what_is_not_shared(files: JobFiles, tmp_path: Path) -> N
     found, inputs = job_environment("htcondor", spec, disk(tmp_path / "store"), "0a1b", settings, SHELL)
     assert inputs == (spec, *files)
     assert found["ANALYSIS_JOB_SPEC"] == "spec.json"
+    assert found["ANALYSIS_JOB_REPOSITORY"] == files.repository.name  # another file of that path is not taken for it
+    assert found["ANALYSIS_JOB_SANDBOX"] == files.sandbox.name
     assert found["ANALYSIS_JOB_PYTHON"] == str(Path(sys.executable).resolve())
     assert not (tmp_path / "store").exists()
 
