@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     caches = _caches()
     if not caches:
-        print("No store has a cache: add cache_root and cache_max_size to its section of law.cfg.")
+        print("There is no cache: add cache_root and cache_max_size to a store's section of law.cfg, or to [inputs].")
     with one_sentence():
         for cache in caches:
             if arguments.clear:
@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _caches() -> list[Cache]:
     from analysis.console.ls import known_stores
+    from analysis.engine.storage.reading import input_cache
 
     stores = [getattr(store, "remote", store) for store in known_stores()]
-    caches = {cache.root: cache for store in stores if (cache := getattr(store, "cache", None)) is not None}
+    found = [*(getattr(store, "cache", None) for store in stores), input_cache()]
+    caches = {cache.root: cache for cache in found if cache is not None}
     return [caches[root] for root in sorted(caches)]

@@ -336,7 +336,7 @@ def test_outage_in_the_middle_of_rm(server: ToyServer, operation: str, capsys: O
 def test_cache(server: ToyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     monkeypatch.setattr(ls, "known_stores", list)
     assert main(["cache"]) == 0
-    assert capsys.readouterr().out.startswith("No store has a cache")
+    assert capsys.readouterr().out.startswith("There is no cache")
     cached = toy_store(server, "cached", Cache(tmp_path / "cache", 10**6))
     monkeypatch.setattr(ls, "known_stores", lambda: [cached])
     monkeypatch.setattr(stores, "store_named", {"cached": cached}.__getitem__)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis.engine.storage.interfaces import FsspecInterface, interface_for
+from tests.chain import Law
 from tests.engine.storage import conformance
 from tests.engine.storage.conformance import Place
 
@@ -36,14 +38,22 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def place(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    variables = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
-    for name, value in {**variables, "ENDPOINT_URL": endpoint}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
+    for name, value in _account(endpoint).items():
+        monkeypatch.setenv(name, value)
     interface = interface_for("s3")
     assert isinstance(interface, FsspecInterface)
     place = Place(interface, f"s3://{BUCKET}/{uuid.uuid4().hex}", has_checksums=False)
     interface.make_folder(place.url)
     return place
+
+
+def _account(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }
 
 
 def _apart(test: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,3 +68,17 @@ def _apart(test: Callable[..., Any]) -> Callable[..., Any]:
 
 _NOT_HERE = (*conformance.OF_SERVERS, *conformance.OF_FOLDERS)
 globals().update({test.__name__: _apart(test) for test in conformance.TESTS if test not in _NOT_HERE})
+
+
+def test_outputs_of_tasks(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object store has no locks, which is said once; all else is as on any server."""
+    variables = {"LAW__outputs__default": "wlcg, wlcg_fs", "LAW__wlcg_fs__base": f"s3://{BUCKET}/tasks"}
+    for name, value in {**variables, **_account(endpoint)}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "law").mkdir()
+    law = Law(tmp_path / "no store", tmp_path / "law")
+    task = ("IndexFiles", "--dataset", "single_top_s_chan")
+    assert law.succeed(*task).stderr.count("cannot have locks") == 1
+    said = law.succeed(*task, "--print-status", "1").stdout
+    assert said.splitlines()[-1].endswith("0 stale, 0 missing")
+    assert not law.store.exists()

@@ -160,8 +160,15 @@ def parse_resources(text: str) -> Resources:
 
 
 def jobs_folder() -> Path:
-    """Where submissions and the ledger are: ``job_file_dir`` of section ``job``, by default in ``LAW_HOME``."""
+    """Where submissions and the ledger are: ``job_file_dir`` of section ``job``, by default in ``LAW_HOME``.
+
+    Raises:
+        ParameterError: if it has a variable that is not set.
+    """
     found = law.config.get_expanded("job", "job_file_dir")
+    if "$" in str(found):
+        msg = f"job_file_dir in section job of law.cfg is {found!r}, with a variable that is not set: source setup.sh"
+        raise ParameterError(msg)
     home = os.environ.get("LAW_HOME", "")
     return Path(found or Path(home) / "jobs").absolute()
 

@@ -287,11 +287,12 @@ class RemoteStore:
             return
 
     def lock(self, path: PurePath) -> Lock:
-        """The lock of that name."""
-        from analysis.engine.storage.locks import RemoteLock
+        """The lock of that name; an object store has none."""
+        from analysis.engine.storage.locks import NoLock, RemoteLock
 
         file_parts(path, self.root)
-        return RemoteLock(self, path)
+        has_folders = not self.endpoints.all[0].base.startswith("s3://")
+        return RemoteLock(self, path) if has_folders else NoLock(self.name, path)
 
     def _ask(self, request: Callable[[Endpoint], T]) -> T:
         return self.endpoints.session().ask(request)

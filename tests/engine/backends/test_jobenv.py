@@ -8,7 +8,11 @@ import pytest
 from analysis.engine.backends import jobenv
 from analysis.engine.backends.jobenv import BUNDLES, JobFiles, Places, job_environment
 from analysis.engine.backends.settings import BatchSettings
+from analysis.engine.storage.endpoints import Endpoint, Endpoints
 from analysis.engine.storage.local import LocalStore
+from analysis.engine.storage.remote import RemoteStore
+from analysis.engine.storage.retry import Patience
+from tests.engine.storage.toy_server import ToyServer
 
 SHELL = {
     "LAW__luigi_core__x": "1",
@@ -73,6 +77,31 @@ def test_slurm_has_it_fetched_from_the_store(files: JobFiles, tmp_path: Path) ->
         found, inputs = job_environment("slurm", spec, disk(store), "0a1b", settings, SHELL)
         assert (inputs, found["ANALYSIS_JOB_BUNDLES"]) == ((spec,), str(store / BUNDLES))
         assert {path.name: path.read_text() for path in (store / BUNDLES).iterdir()} == {f.name: f.name for f in files}
+
+
+def servers(*folders: Path) -> tuple[RemoteStore, list[ToyServer]]:
+    """A store with an endpoint for each folder."""
+    interfaces = [ToyServer(folder) for folder in folders]
+    endpoints = [Endpoint(f"toy://host{i}/", lambda i=i: interfaces[i]) for i in range(len(folders))]  # type: ignore[misc]
+    return RemoteStore("grid", Endpoints("grid", endpoints, Patience(0.0))), interfaces
+
+
+def test_slurm_has_it_fetched_from_servers(files: JobFiles, tmp_path: Path) -> None:
+    """Uploaded once; a directory for results is not needed."""
+    (tmp_path / "server").mkdir()
+    store, (interface,) = servers(tmp_path / "server")
+    settings, spec = BatchSettings(shared_filesystem=False), tmp_path / "spec.json"
+    uploads = []
+    for _ in range(2):
+        found, inputs = job_environment("slurm", spec, Places(store, None, needs_disk=False), "0a1b", settings, SHELL)
+        assert inputs == (spec,)
+        assert found["ANALYSIS_JOB_STORES"] == "remote"
+        assert found["ANALYSIS_JOB_BUNDLES"] == f"toy://host0//{BUNDLES}"
+        assert "ANALYSIS_STORE" not in found
+        uploads.append(interface.asked["upload"])
+    there = {path.name: path.read_text() for path in (tmp_path / "server").rglob("*") if path.is_file()}
+    assert there == {file.name: file.name for file in files}
+    assert uploads[0] == uploads[1] > 1
 
 
 def test_code_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

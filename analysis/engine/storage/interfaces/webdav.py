@@ -183,7 +183,13 @@ class Webdav:
         return None
 
     def _digest(self, url: str, size: int) -> httpx.Response:
-        """A server that computes as many checksums as it may answers half a minute later; who asks again is served."""
+        """Ask for a checksum, twice if need be.
+
+        A server that computes as many as it may answers half a minute later; who asks again is served. And XRootD 5
+        answers while it still works on the request: one that comes at once by the same connection is lost, or answered
+        as if it were this one. So the connection ends with it.
+        """
+        headers = {"Want-Digest": "adler32", "Connection": "close"}
         began, wait = time.monotonic(), COMPUTING + size / SLOWEST_SUM
         while True:
             left = patience(self._timeout, size) - (time.monotonic() - began)
