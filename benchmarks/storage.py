@@ -103,7 +103,7 @@ class Files:
         url = self._storage.url(server, protocol, FOLDER)
         interface = interface_for(protocol, "auto", 60)
         endpoint = Endpoint(url, lambda: interface)
-        copies = Cache(cache, 0) if cache else None
+        copies = Cache(cache, 10**12) if cache else None
         return RemoteStore("wlcg_fs", Endpoints("wlcg_fs", [endpoint], Patience()), cache=copies)
 
     def ours(self, store: RemoteStore) -> tuple[Timed, Timed]:

@@ -19,7 +19,7 @@ _analysis_options() {
     luigid) _analysis_found="--background --pidfile --logdir --state-path --address --unix-socket --port --help" ;;
     history | jobs) _analysis_found="--json --help" ;;
     logs) _analysis_found="--attempt --all --list --help" ;;
-    gc) _analysis_found="--delete --stale --history --version --yes --help" ;;
+    gc) _analysis_found="--delete --moved --stale --history --store --version --yes --help" ;;
     credentials) _analysis_found="--renew --help" ;;
     ls) _analysis_found="--long --recursive --all --help" ;;
     cp) _analysis_found="--recursive --force --help" ;;

@@ -147,7 +147,7 @@ def _copy(jobs: Sequence[Job], advance: Callable[[int], None]) -> list[Job]:
     copied: list[Job] = []
     for records in (False, True):
         group = [job for job in jobs if job.is_record == records]
-        if len(copied) < len(jobs) - len(group) and records:
+        if len(copied) < len(jobs) - len(group) and records and group:
             print(f"{len(group)} manifests were not copied, as they name files that were not", file=sys.stderr)
             break
         for job, error in zip(group, concurrently(attempt, group, _AT_ONCE), strict=True):

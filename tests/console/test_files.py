@@ -202,7 +202,7 @@ def test_cp_never_leaves_half_a_file(server: ToyServer, tmp_path: Path, capsys: 
     (tmp_path / "new.json").write_text("1234")
     server.cuts = True
     assert main(["cp", str(tmp_path / "new.json"), "toy:/v1"]) == 1
-    assert "was not copied: upload toy://host/v1/new.json: the checksum there is" in capsys.readouterr().err
+    assert "was not copied: upload toy://host/v1/new.json: only 2 of 4 bytes are there" in capsys.readouterr().err
     assert paths(server.folder) == before
 
 

@@ -5,7 +5,9 @@ Jobs get their code and packages from HTCondor, or from the store; the directory
 
 from __future__ import annotations
 
+import json
 import pwd
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,11 +81,11 @@ class There:
 
 
 @contextmanager
-def remote(testbed: Testbed, system: System, storage: Storage, way: Way) -> Iterator[There]:
+def remote(testbed: Testbed, system: System, storage: Storage, way: Way, **more: str) -> Iterator[There]:
     """An empty place, reached that way."""
     name = f"batch_{secrets.token_hex(4)}"
     disk = storage.scratch("xrd-auth", name)
-    settings = configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential)
+    settings = {**configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential), **more}
     # without it each job unpacks all packages
     settings["ANALYSIS_WORKER_CACHE"] = str(testbed.scratch(f"packages_{name}"))
     with place(testbed, system, **settings) as where:
@@ -154,6 +156,20 @@ def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_st
         assert len(there.made) > 1
         check_same(there, demo_store)
         assert logs(there.disk).keys() == {"ok"}
+
+
+@pytest.mark.parametrize("way", [ROOT, TOKEN], ids=str)
+def test_code_and_packages_arrive(testbed: Testbed, system: System, storage: Storage, way: Way) -> None:
+    """By the file transfer of HTCondor; Slurm jobs fetch them from the store, to which they were uploaded once."""
+    with remote(testbed, system, storage, way, LAW__batch__job_files="tests") as there:
+        there.place.law("tests.integration.place_toys.PlaceToy")
+        found = [json.loads(path.read_text()) for path in there.disk.rglob("place_*.json")]
+        bundles = sorted(path.name.partition("-")[0] for path in there.disk.glob(".bundles/*"))
+    assert len(found) == 2
+    for places in found:
+        assert re.search(r"/job\.\w{6}/repository/", places["analysis"])
+        assert re.search(r"/packages_\w+/sandbox-\w{16}-py3\.\d+/", places["numpy"])
+    assert bundles == ([] if system.name == "htcondor" else ["repository", "sandbox"])
 
 
 # a store that goes away

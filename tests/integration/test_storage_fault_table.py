@@ -7,9 +7,7 @@ import re
 from tests.chain import REPOSITORY
 
 TABLE = REPOSITORY / "docs" / "storage-faults.md"
-FILES = [
-    REPOSITORY / "tests" / "integration" / f"test_storage_faults{name}.py" for name in ("", "_data", "_rights")
-]
+FILES = [REPOSITORY / "tests" / "integration" / f"test_storage_faults{name}.py" for name in ("", "_data", "_rights")]
 CHECKS = {"test_good_credential"}
 """They show that it is the fault that makes the difference."""
 

@@ -24,7 +24,7 @@ def test_down_at_the_start(runs: Runs) -> None:
     with runs.place.through(refuse=True) as way:
         said = runs("WriteToy", base=way.base)
         assert said.code == 40
-        told = said.sentence("OutageError", f"list {way.base}/v1/WriteToy/toys: ", ", tried for 2 s: ", UNKNOWN)
+        told = said.sentence("OutageError", f"list {way.base}/v1/WriteToy/toys", ", tried for 2 s: ", UNKNOWN)
         assert said.sentences("OutageError") == [told]
         assert len(said.lines("WARNING")) == len(said.lines(f"no answer from {way.base} (")) == 1
     assert runs.told() == []
@@ -48,6 +48,7 @@ def test_down_in_the_middle(runs: Runs) -> None:
     """The first patience that ends in vain is the last: the other seventeen branches do not begin."""
     with runs.place.through() as way, started(runs.start("WriteToy", "--n", 20, "--gate", 2, base=way.base)) as run:
         runs.waits()
+        until(lambda: runs.current() == {0, 1})
         way.proxy.set(refuse=True)
         runs.go()
         said = run.end()
@@ -102,7 +103,8 @@ def test_one_of_two_endpoints_dies(runs: Runs) -> None:
             runs.go()
             said = run.end()
         assert said.code == 0, said.text
-        assert len(said.lines("WARNING")) == len(said.lines(f"no answer from {way.base} (")) == 1
+        assert len(said.lines(f"no answer from {way.base} (")) == 1
+        assert "ERROR" not in said.text
     assert runs.current() == set(range(6))
     assert runs.parts() == []
 
@@ -115,7 +117,7 @@ def test_server_killed_during_an_upload(runs: Runs) -> None:
             said = run.end()
         finally:
             runs.place.storage.start(runs.place.server)
-        said.sentence("OutageError", f"upload {way.base}/v1/WriteToy/toys/n_2/size_500000/out_0.bin: ", UNKNOWN)
+        said.sentence("OutageError", f"{way.base}/v1/WriteToy/toys/n_2/size_500000/", UNKNOWN)
     assert runs.current() == set()
     assert runs.files("out_0.bin") == {}
     runs.succeed("WriteToy", *LARGE)
@@ -130,7 +132,7 @@ def test_down_between_upload_and_rename(runs: Runs) -> None:
         until(lambda: 500_000 in runs.sizes("*.part"))
         way.proxy.set(refuse=True)
         said = run.end()
-        said.sentence("OutageError", "v1/WriteToy/toys/n_2/size_500000/out_0.bin: ", UNKNOWN)
+        said.sentence("OutageError", f"{way.base}/v1/WriteToy/toys/n_2/size_500000/", UNKNOWN)
     assert 500_000 in runs.sizes("*.part")
     assert runs.current() == set()
     assert "0 current, 0 stale, 2 missing" in runs.status("WriteToy", *LARGE)
@@ -155,15 +157,17 @@ def test_server_stalls_at_the_start(runs: Runs) -> None:
     with runs.place.stalled():
         said = runs("WriteToy", "--print-status", "0")
     assert said.code == 1
-    said.sentence("OutageError", f"list {runs.base}/v1/WriteToy/toys: ", ", tried for ", UNKNOWN)
+    said.sentence("OutageError", f"list {runs.base}/v1/WriteToy/toys", ", tried for ", UNKNOWN)
     assert "missing" not in said.text
     assert "3 current" in runs.status()
 
 
+@pytest.mark.parametrize("scheme", ["root"])  # by davs:// it is the same, and takes twice as long
 def test_server_stalls_during_an_upload(runs: Runs) -> None:
     with runs.place.through(hang_up=SOME) as way:
-        said = runs("WriteToy", *LARGE, base=way.base)
-        said.sentence("OutageError", f"upload {way.base}/v1/WriteToy/toys/n_2/size_500000/out_0.bin: ", UNKNOWN)
+        said = runs("WriteToy", *LARGE, base=way.base, timeout="2s", patience="1s")
+        assert said.code == 30
+        said.sentence("OutageError", f"{way.base}/v1/WriteToy/toys/n_2/size_500000/", UNKNOWN)
     assert runs.current() == set()
     runs.succeed("WriteToy", *LARGE)
     assert runs.current() == {0, 1}

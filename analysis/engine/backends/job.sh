@@ -91,7 +91,7 @@ bring() {
         return
       }
       rm -f "${scratch}/.${name}"
-      last="${url}/${name}: $(tail -n 1 <<< "${said:-no answer}" | cut -c 1-300)"
+      last="${url}/${name}: $(head -n 1 <<< "${said:-no answer}" | cut -c 1-300)"
     done
     ((SECONDS < end)) || fail 85 "a bundle of the job cannot be fetched from the store, ${last}"
     sleep "$((1 + pause / 2 + RANDOM % pause))"  # thousands of jobs do not come back at the same moment

@@ -194,9 +194,7 @@ class Webdav:
         while True:
             left = patience(self._timeout, size) - (time.monotonic() - began)
             try:
-                return self._send(
-                    "checksum", url, "HEAD", {"Want-Digest": "adler32"}, timeout=max(1.0, min(wait, left))
-                )
+                return self._send("checksum", url, "HEAD", headers, timeout=max(1.0, min(wait, left)))
             except OutageError as error:
                 if error.errno != errno.ETIMEDOUT or left <= wait:
                     raise
