@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -142,7 +143,7 @@ class GfalInterface:
         """Content of a file."""
 
         def read(context: Any, there: str) -> bytes:
-            return b"".join(_content(context.open(there, "r")))
+            return b"".join(iter(partial(context.open(there, "r").read_bytes, CHUNK), b""))
 
         size = self._size("read", url)
         content = self._ask("read", url, read)
@@ -180,7 +181,9 @@ class GfalInterface:
 
         def read(context: Any, there: str) -> int:
             with destination.open("wb") as file:
-                return sum(file.write(content) for content in _content(context.open(there, "r")))
+                return sum(
+                    file.write(content) for content in iter(partial(context.open(there, "r").read_bytes, CHUNK), b"")
+                )
 
         _same_size("download", url, self._ask("download", url, read), size)
 
@@ -262,19 +265,17 @@ class GfalInterface:
         address = _address(operation, url)
         if address.scheme in HTTP:  # gfal2 waits half a minute for a connection, whatever its limits are
             self._hear(operation, url, address)
-        library = module()
         with self._context(operation, url, address) as context:
             try:
                 answer = question(context, _quoted(address))
-            except library.GError as error:
+            except module().GError as error:
                 self._heard.forget(address.host)
                 if address.scheme in HTTP and not _STATUS.search(str(error)):
                     self._hear(operation, url, address)  # nothing came: nobody is there, or does not like our proxy
                     with told_as_denied(operation, url):
                         proxy_file()
                 raise _error(error, address.scheme, operation, url) from error
-        if address.scheme in HTTP:
-            self._heard.again(address.host)
+        self._heard.again(address.host)
         return answer
 
     def _hear(self, operation: str, url: str, address: Address) -> None:
@@ -375,11 +376,6 @@ def _entry(name: str, found: Any) -> Entry:
     return Entry(name, 0 if is_folder else int(found.st_size), is_folder, float(found.st_mtime))
 
 
-def _content(file: Any) -> Iterator[bytes]:
-    while content := file.read_bytes(CHUNK):
-        yield content
-
-
 def _same_size(operation: str, url: str, found: int, expected: int) -> None:
     if found != expected:
         raise error_of(errno.EBADMSG, operation, url, f"{found} bytes came instead of {expected}")
@@ -387,7 +383,6 @@ def _same_size(operation: str, url: str, found: int, expected: int) -> None:
 
 # without an answer, gfal2's code of an error of its HTTP library says little: a lost connection is EACCES or ENXIO
 _NOTHING = (errno.EACCES, errno.ENXIO, errno.EIO)
-_CERTIFICATE = re.compile(r"certificate|credential", re.IGNORECASE)
 
 
 def _error(error: Any, scheme: str, operation: str, url: str) -> RemoteError:
@@ -397,7 +392,7 @@ def _error(error: Any, scheme: str, operation: str, url: str) -> RemoteError:
             code = STATUS_CODES.get(int(status[1]), code)
         elif refused := code_of_tls(text):
             code = refused
-        elif "(Neon)" in text and code in _NOTHING and not _CERTIFICATE.search(text):
+        elif "(Neon)" in text and code in _NOTHING and not re.search("certificate|credential", text, re.I):
             code = errno.ECONNRESET
     elif scheme != "file":
         code = CODES.get(code, code)

@@ -58,10 +58,8 @@ STATUS_CODES = {
     **dict.fromkeys((408, 425, 429, 500, 502, 503, 504), errno.ECOMM),
 }
 """HTTP status as ``errno``."""
-COMPUTING = 1.0
-"""A server that has told no checksum after this time [s] is asked again; later if the file is large:"""
-SLOWEST_SUM = 50e6
-"""what a server reads of it [bytes/s]."""
+COMPUTING, SLOWEST_SUM = 1.0, 50e6
+"""A server that has told no checksum after this time [s], and that to read the file [bytes/s], is asked again."""
 REDIRECTS = 5
 """Most redirections of a request."""
 
@@ -183,12 +181,8 @@ class Webdav:
         return None
 
     def _digest(self, url: str, size: int) -> httpx.Response:
-        """Ask for a checksum, twice if need be.
-
-        A server that computes as many as it may answers half a minute later; who asks again is served. And XRootD 5
-        answers while it still works on the request: one that comes at once by the same connection is lost, or answered
-        as if it were this one. So the connection ends with it.
-        """
+        # A server that computes as many as it may answers half a minute later; who asks again is served. And XRootD 5
+        # is not ready for more when it answers: the next request by that connection is lost, or gets the same answer.
         headers = {"Want-Digest": "adler32", "Connection": "close"}
         began, wait = time.monotonic(), COMPUTING + size / SLOWEST_SUM
         while True:
