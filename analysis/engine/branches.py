@@ -27,6 +27,7 @@ from analysis.engine.commit import BusyError
 from analysis.engine.errors import BranchesError
 from analysis.engine.pipeline import Pipeline
 from analysis.engine.snapshot import Snapshot
+from analysis.engine.storage.base import RemoteError
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -135,7 +136,9 @@ class Outcome:
             self.busy.append(number)
         except Exception as error:
             sentence = f"{type(error).__name__}: {error}"
-            if told.is_new(sentence):
+            # of a store the reason counts: the URL is another one for each branch
+            reason = f"{type(error).__name__}: {error.reason}" if isinstance(error, RemoteError) else sentence
+            if told.is_new(reason):
                 logger.exception("%s failed", task)
             self.failed[number] = sentence
             self.done.discard(number)  # it ran well, and its commit failed later
@@ -154,8 +157,12 @@ class Outcome:
         """
         if self.done.issuperset(task.branch_number or 0 for task in todo):
             return
-        snapshot = Snapshot()
-        lost = sorted(task.branch_number or 0 for task in todo if not snapshot.is_complete(task))
+        try:
+            snapshot = Snapshot()
+            lost = sorted(task.branch_number or 0 for task in todo if not snapshot.is_complete(task))
+        except RemoteError as error:
+            msg = f"{len(todo) - len(self.done)} of {len(todo)} branches failed, and their store does not answer: {error}"
+            raise BranchesError(msg) from error
         if lost:
             numbers = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
             reasons = list(dict.fromkeys(self.failed[branch] for branch in lost if branch in self.failed))

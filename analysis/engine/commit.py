@@ -261,7 +261,8 @@ class Commit:
     def abort(self) -> None:
         """Remove everything that was staged."""
         for staged, _ in self._staged.values():
-            self._store.discard(staged)
+            with suppress(OSError):  # the error that led here says more
+                self._store.discard(staged)
 
 
 def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:

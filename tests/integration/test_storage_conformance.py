@@ -16,7 +16,10 @@ from analysis.engine.storage.base import Entry, Interface, NotFoundError, Outage
 from analysis.engine.storage.interfaces import FsspecInterface, GfalInterface, XrootdInterface
 from tests.engine.storage import conformance
 from tests.engine.storage.conformance import Place, requests
+from tests.testbed.fixtures import storage
 from tests.testbed.storage import Protocol, Storage
+
+__all__ = ["storage"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.integration

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -12,6 +11,10 @@ from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.locks import RemoteLock
 from tests.engine.lock_holders import Process, go_on, line
 from tests.integration.lock_servers import ROOT, DavStore, XRootDStore, forge, store_at
+from tests.testbed.fixtures import storage
+from tests.testbed.storage import Storage
+
+__all__ = ["storage"]
 
 pytestmark = pytest.mark.integration
 PROCESSES, TIMES = 8, 20
@@ -20,15 +23,14 @@ GONE = 2**22 + 1  # never the id of a process here
 START = "import sys; from tests.integration.lock_servers import main; main(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
 
 
-@pytest.fixture(params=["ROOT", "DAVS"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(params=["root", "davs"])
+def url(request: pytest.FixtureRequest, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An empty folder on a server."""
-    base = os.environ.get(f"ANALYSIS_TEST_{request.param}_URL")
-    if not base:
-        pytest.skip(f"ANALYSIS_TEST_{request.param}_URL names no folder of a server")
-    if request.param == "ROOT":
-        pytest.importorskip("XRootD", reason="the XRootD client is not installed")
-    url = f"{base}/locks-{secrets.token_hex(4)}"
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    name = f"locks-{secrets.token_hex(4)}"
+    url = storage.url("xrd-open", request.param, name)
+    storage.scratch("xrd-open", name)
     yield url
     store = store_at(url)
     store.remove(ROOT / "counter")

@@ -1,7 +1,6 @@
 """WebDAV by httpx: what :mod:`analysis.engine.storage.interfaces.fs` uses for ``https://`` and ``davs://``.
 
-The file systems of fsspec for WebDAV make the folders above a file by requests of their own, and cut names at ``#``;
-its requests are few, so they are made here.
+Those of fsspec make folders above a file by requests of their own, and cut names at ``#``; the requests are few.
 """
 
 from __future__ import annotations
