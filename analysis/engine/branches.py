@@ -161,7 +161,8 @@ class Outcome:
             snapshot = Snapshot()
             lost = sorted(task.branch_number or 0 for task in todo if not snapshot.is_complete(task))
         except RemoteError as error:
-            msg = f"{len(todo) - len(self.done)} of {len(todo)} branches failed, and their store does not answer: {error}"
+            failed = len(todo) - len(self.done)
+            msg = f"{failed} of {len(todo)} branches failed, and their store does not answer: {error}"
             raise BranchesError(msg) from error
         if lost:
             numbers = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
