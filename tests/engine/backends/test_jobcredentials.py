@@ -153,7 +153,7 @@ def test_texts_have_no_secret(shell: dict[str, str]) -> None:
 
 def brought(folder: Path, **environment: str) -> dict[str, str]:
     """Variables of the process that ``job.sh`` would start, and contents and modes of the files that they name."""
-    functions = JOB_SCRIPT.read_text().partition("\n[[ -d ")[0]
+    functions = JOB_SCRIPT.read_text().partition("\n[[ ")[0]
     show = """
 scratch=${PWD}/scratch repository=${PWD}/repository; mkdir -p "${scratch}" "${repository}/certificates"
 bring_credentials; find_authorities

@@ -122,7 +122,7 @@ def test_root(make: Make) -> None:
 
 @pytest.mark.parametrize("name", ["model.ubj", "model.xgb.json", "model.json"])
 def test_xgboost(make: Make, name: str) -> None:
-    xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed")
+    xgboost: Any = importlib.import_module("xgboost")
     x, y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
     model = xgboost.XGBRegressor(n_estimators=3, n_jobs=1).fit(x, y)
     one = make(name)
@@ -136,16 +136,15 @@ def test_xgboost(make: Make, name: str) -> None:
 
 
 def test_torch(make: Make) -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed")
+    """torch is in none of our environments; where somebody has it, it works."""
     one = make("a.pt")
+    if importlib.util.find_spec("torch") is None:
+        with pytest.raises(FormatError, match="needs torch, which is not installed"):
+            one.dump({})
+        return
+    torch = importlib.import_module("torch")
     one.dump({"w": torch.ones(2)})
     assert one.load()["w"].tolist() == [1, 1]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
-def test_without_torch(make: Make) -> None:
-    with pytest.raises(FormatError, match="needs torch, which is not installed"):
-        make("a.pt").dump({})
 
 
 @pytest.mark.parametrize("name", ["a.pkl", "a.pickle", "a.p"])
