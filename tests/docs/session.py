@@ -90,6 +90,7 @@ def same(shown: str) -> str:
     line = re.sub(r"\b[\d.]+(e-\d+)? CPU hours\b", "HOURS", line)
     line = re.sub(r"\b[\d.]+ (B|kB|MB|GB)\b", "SIZE", line)
     line = re.sub(r"\b([0-9a-f]{8,20}|[0-9a-f]{6}-[0-9a-f]{6}|unknown)\b\+?", "HASH", line)
+    line = re.sub(r"(?<=: list )(\S+?)(/manifests)?:(?= )", r"\1:", line)  # two folders are listed at the same time
     return re.sub(r"\b[\w-]+@[\w.-]+", "WHO", line)
 
 
