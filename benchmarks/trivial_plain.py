@@ -17,9 +17,9 @@ class PlainTrivial(law.LocalWorkflow):  # type: ignore[misc]
         """One branch per number."""
         return {i: i for i in range(self.n)}
 
-    def output(self) -> law.FileSystemFileTarget:
+    def output(self) -> law.LocalFileTarget:
         """A text file."""
-        return law.FileSystemFileTarget(f"{os.environ['ANALYSIS_STORE']}/plain/{self.n}/{self.branch}.txt")
+        return law.LocalFileTarget(f"{os.environ['ANALYSIS_STORE']}/plain/{self.n}/{self.branch}.txt")
 
     def run(self) -> None:
         """Write the number."""

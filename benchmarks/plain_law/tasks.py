@@ -35,9 +35,9 @@ class PlainJobs(law.LocalWorkflow, law.htcondor.HTCondorWorkflow, law.slurm.Slur
         """One branch per number."""
         return {i: i for i in range(self.n)}
 
-    def output(self) -> law.FileSystemFileTarget:
+    def output(self) -> law.LocalFileTarget:
         """A text file."""
-        return law.FileSystemFileTarget(f"{os.environ['PLAIN_LAW_STORE']}/jobs_{self.n}/{self.branch}.txt")
+        return law.LocalFileTarget(f"{os.environ['PLAIN_LAW_STORE']}/jobs_{self.n}/{self.branch}.txt")
 
     def run(self) -> None:
         """Write the number."""
