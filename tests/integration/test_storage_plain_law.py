@@ -233,9 +233,9 @@ def test_stalled_server(side: Side, answer: list[object], place: Place) -> None:
         assert [client.ask(*question).outcome for question in asked] == answer[: len(asked)]
 
 
-@answers(plain={"root": True, "davs": False}, ours={"root": True, "davs": True})
+@answers(plain={"root": True, "davs": False}, ours={"root": True, "davs": False})
 def test_read_only(side: Side, answer: dict[str, bool], new_place: Places, scheme: Protocol) -> None:
-    """Row 9: whether the message says what is the matter; law's by ``davs://``: "unexpected server error"."""
+    """Row 9: whether the message says what is the matter; by ``davs://`` gfal2 keeps from us what the server says."""
     place = new_place("xrd-readonly", scheme)
     put = side.ask(place.base, "put", side.file("small", "content"), "a.txt")
     assert put.error
