@@ -89,7 +89,7 @@ def test_all_branches_run_in_order_and_leave_nothing_else(server: Path, listings
     assert not list(server.rglob("*.part"))
     assert not list(server.rglob(".*.lock*"))
     assert len(listings) < MANY / 3
-    assert max(map(len, listings)) >= pipeline.GROUP
+    assert max(map(len, listings)) > pipeline.GROUP / 2  # some of the group before may be free already
 
 
 @pytest.mark.usefixtures("listings")

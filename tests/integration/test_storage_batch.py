@@ -149,8 +149,6 @@ def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: P
 
 @pytest.mark.parametrize("way", [ROOT, DAVS, TOKEN], ids=str)
 def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way) -> None:
-    if FULL[system.name] == way:
-        pytest.skip("the whole chain goes that way")
     with remote(testbed, system, storage, way) as there:
         there.place.law("analysis.tasks.IndexFiles", "--dataset", "wjets")
         assert len(there.made) > 1

@@ -267,9 +267,8 @@ def token_of(key: str, scope: str, lifetime: float, audience: str = AUDIENCE) ->
         "wlcg.ver": "1.0",
         "jti": str(uuid.uuid4()),
     }
-    return jwt.encode(
-        {**claims, "iat": start, "nbf": start, "exp": end}, key, algorithm="ES256", headers={"kid": "testbed"}
-    )
+    times = {"iat": start, "nbf": start, "exp": end}
+    return str(jwt.encode({**claims, **times}, key, algorithm="ES256", headers={"kid": "testbed"}))
 
 
 # ---- files
