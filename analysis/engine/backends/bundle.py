@@ -244,27 +244,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def prune(destination: Path, keep: Collection[str], age: float = UNUSED) -> list[Path]:
-    """Remove bundles that nobody uses any more.
+def unused(destination: Path, keep: Collection[str], age: float = UNUSED) -> list[Path]:
+    """Bundles that nobody uses any more; ``analysis gc`` removes them.
 
     Args:
         destination: directory of bundles.
         keep: names of bundles that jobs may still use.
         age: time since the last submission that used them [s].
-
-    Returns:
-        What was removed.
     """
-    removed = []
-    for path in unused(destination, keep, age):
-        with suppress(OSError):  # of another user, or removed by somebody else
-            _remove(path)
-            removed.append(path)
-    return removed
-
-
-def unused(destination: Path, keep: Collection[str], age: float = UNUSED) -> list[Path]:
-    """Bundles that :func:`prune` would remove."""
     found = []
     for path in sorted([*destination.glob("repository-*"), *destination.glob("sandbox-*")]):
         with suppress(OSError):

@@ -23,8 +23,11 @@ from analysis.engine.storage.base import (
     RemoteError,
 )
 from analysis.engine.storage.endpoints import Endpoint, Endpoints
+from analysis.engine.storage.mirrored import MirroredStore
 from analysis.engine.storage.remote import RemoteStore
 from analysis.engine.storage.retry import Clock, Patience
+
+CONTENT = bytes(range(256)) * 10
 
 Parts = tuple[str, ...]
 T = TypeVar("T")
@@ -309,3 +312,21 @@ def store_of(
     """A store on a server."""
     scheme = options.pop("scheme", "root")
     return RemoteStore("wlcg_fs", endpoints_of(server, hosts, patience, scheme), **options)
+
+
+def adler32(content: bytes) -> str:
+    return f"{zlib.adler32(content):08x}"
+
+
+def publish(store: RemoteStore | MirroredStore, name: str, content: bytes = CONTENT) -> Path:
+    """Stage a file and publish it.
+
+    Returns:
+        Where it was staged.
+    """
+    final = store.root / name
+    staged = store.staging(final)
+    staged.write_bytes(content)
+    store.publish(staged, final, len(content), adler32(content))
+    assert not staged.exists()
+    return staged

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from analysis.engine.holder import Holder
+from analysis.engine.process import identity
 from analysis.engine.storage.base import Entry, OutageError, error_of
 
 T = TypeVar("T")
 ROOT = PurePosixPath("fake:/")
+TOKEN = "0123456789abcdef"
+GONE = 2**22 + 1  # never the id of a process here
 LOCK = ROOT / "manifests" / ".17.lock"
 
 
@@ -207,3 +214,21 @@ class TurnStore(DirectStore):
             self.dead = True
             raise Killed
         raise OutageError(operation, "fake:/", fault)
+
+
+def forge(server: Server, age: float = 0.0, token: str = TOKEN, beat: float | None = None, **changes: Any) -> None:
+    """A lock of somebody like this process but for some facts."""
+    facts = {**dataclasses.asdict(identity()), "since": "2026-01-01T00:00:00+00:00", "token": token, **changes}
+    claim = server.disk(LOCK / token)
+    claim.parent.mkdir(parents=True, exist_ok=True)
+    claim.write_text(json.dumps(dataclasses.asdict(Holder(**facts))))
+    make_older(claim, age)
+    if beat is not None:
+        sign = server.disk(LOCK / f"{token}.beat")
+        sign.touch()
+        make_older(sign, beat)
+
+
+def make_older(path: Path, age: float) -> None:
+    then = path.stat().st_mtime - age
+    os.utime(path, (then, then))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import zlib
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,7 @@ from analysis.engine.storage.addresses import AddressError
 from analysis.engine.storage.base import NotFoundError, OutageError, RemoteError, Store
 from analysis.engine.storage.mirrored import MirroredStore
 from analysis.engine.storage.retry import Patience
-from tests.engine.storage.fake import Fault, Server, store_of
-
-CONTENT = b"content" * 100
-
-
-@pytest.fixture
-def server() -> Server:
-    server = Server()
-    server.add("store/v1/old", b"old")
-    return server
+from tests.engine.storage.fake import CONTENT, Fault, Server, adler32, publish, store_of
 
 
 @pytest.fixture
@@ -39,20 +29,8 @@ def broken(server: Server, tmp_path: Path) -> MirroredStore:
     return MirroredStore(store_of(server), tmp_path / "file" / "mirror")
 
 
-def _adler32(content: bytes) -> str:
-    return f"{zlib.adler32(content):08x}"
-
-
-def _publish(store: MirroredStore, name: str, content: bytes = CONTENT) -> None:
-    final = store.root / name
-    staged = store.staging(final)
-    staged.write_bytes(content)
-    store.publish(staged, final, len(content), _adler32(content))
-    assert not staged.exists()
-
-
 def _read(store: MirroredStore, name: str, content: bytes) -> bytes:
-    with store.localized(store.root / name, len(content), _adler32(content)) as path:
+    with store.localized(store.root / name, len(content), adler32(content)) as path:
         return path.read_bytes()
 
 
@@ -62,7 +40,7 @@ def test_it_is_a_store(store: MirroredStore) -> None:
 
 
 def test_what_is_written_goes_to_both(server: Server, store: MirroredStore, mirror: Path) -> None:
-    _publish(store, "v1/a/x")
+    publish(store, "v1/a/x")
     store.write(store.root / "v1" / "a" / "y", b"small")
     assert server.file("store/v1/a/x") == (mirror / "v1/a/x").read_bytes() == CONTENT
     assert server.file("store/v1/a/y") == (mirror / "v1/a/y").read_bytes() == b"small"
@@ -75,14 +53,14 @@ def test_several_are_published(server: Server, store: MirroredStore, mirror: Pat
         final = store.root / "v1" / f"{number}"
         staged = store.staging(final)
         staged.write_bytes(CONTENT)
-        outputs.append((staged, final, len(CONTENT), _adler32(CONTENT)))
+        outputs.append((staged, final, len(CONTENT), adler32(CONTENT)))
     store.publish_many(outputs)
     for number in range(5):
         assert server.file(f"store/v1/{number}") == (mirror / f"v1/{number}").read_bytes() == CONTENT
 
 
 def test_moved_and_removed_in_both(server: Server, store: MirroredStore, mirror: Path) -> None:
-    _publish(store, "v1/a/x")
+    publish(store, "v1/a/x")
     store.move(store.root / "v1" / "a" / "x", store.root / "v2" / "y")
     assert server.file("store/v2/y") == (mirror / "v2/y").read_bytes() == CONTENT
     assert not (mirror / "v1/a/x").exists()
@@ -97,7 +75,7 @@ def test_moved_and_removed_in_both(server: Server, store: MirroredStore, mirror:
 def test_a_move_of_what_the_mirror_lacks_leaves_no_older_file_there(
     server: Server, store: MirroredStore, mirror: Path
 ) -> None:
-    _publish(store, "v2/y")
+    publish(store, "v2/y")
     store.move(store.root / "v1" / "old", store.root / "v2" / "y")
     assert server.file("store/v2/y") == b"old"
     assert not (mirror / "v2/y").exists()
@@ -106,9 +84,9 @@ def test_a_move_of_what_the_mirror_lacks_leaves_no_older_file_there(
 def test_local_copy_is_the_file_of_the_mirror_without_a_request(
     server: Server, store: MirroredStore, mirror: Path
 ) -> None:
-    _publish(store, "v1/x")
+    publish(store, "v1/x")
     server.operations()
-    with store.localized(store.root / "v1" / "x", len(CONTENT), _adler32(CONTENT)) as path:
+    with store.localized(store.root / "v1" / "x", len(CONTENT), adler32(CONTENT)) as path:
         assert path == mirror / "v1" / "x"
     assert server.operations() == []
 
@@ -132,7 +110,7 @@ def test_a_file_of_the_mirror_that_is_something_else_is_fetched_again(
 
 
 def test_servers_decide_what_is_there(server: Server, store: MirroredStore, mirror: Path) -> None:
-    _publish(store, "v1/x")
+    publish(store, "v1/x")
     (mirror / "v1/extra").write_bytes(b"not on the server")
     del server.tree["store", "v1", "x"]
     assert store.sizes(store.root / "v1") == {"old": 3}
@@ -156,7 +134,7 @@ def test_outage_is_not_hidden_by_the_mirror(server: Server, mirror: Path, caplog
     staged = store.staging(store.root / "v1" / "y")
     staged.write_bytes(CONTENT)
     with pytest.raises(OutageError):
-        store.publish(staged, store.root / "v1" / "y", len(CONTENT), _adler32(CONTENT))
+        store.publish(staged, store.root / "v1" / "y", len(CONTENT), adler32(CONTENT))
     assert staged.exists()
     store.discard(staged)
     assert [path for path in mirror.rglob("*") if path.is_file()] == []
@@ -165,7 +143,7 @@ def test_outage_is_not_hidden_by_the_mirror(server: Server, mirror: Path, caplog
 def test_run_goes_on_without_a_mirror_with_one_warning(
     server: Server, broken: MirroredStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _publish(broken, "v1/x")
+    publish(broken, "v1/x")
     broken.write(broken.root / "v1" / "y", b"small")
     assert _read(broken, "v1/x", CONTENT) == CONTENT
     broken.move(broken.root / "v1" / "x", broken.root / "v1" / "z")
@@ -190,7 +168,7 @@ def test_run_goes_on_when_the_disk_of_the_mirror_is_full(
     assert _read(store, "v1/old", b"old") == b"old"
     (mirror / "v1/old").unlink()
     monkeypatch.setattr(Path, "replace", full)
-    _publish(store, "v1/x")
+    publish(store, "v1/x")
     store.write(store.root / "v1" / "y", b"small")
     assert _read(store, "v1/old", b"old") == b"old"
     assert server.file("store/v1/x") == CONTENT
