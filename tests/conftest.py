@@ -57,11 +57,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skips", action="store_true", help="a skipped test fails, unless it misses the data of ANALYSIS_TEST_DATA"
     )
+    parser.addoption(
+        "--exhaustive", action="store_true", help="run all combinations, where otherwise each part of them is run once"
+    )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes minutes last."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what takes minutes last, and what takes hours only if it is asked for."""
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+    if not config.getoption("--exhaustive"):
+        more = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if item not in more]
+        config.hook.pytest_deselected(items=more)
 
 
 def refuse_skip(report: Report, config: pytest.Config) -> Report:

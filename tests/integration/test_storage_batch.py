@@ -9,8 +9,9 @@ import json
 import pwd
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tests.integration.test_batch_chain import Place, content, paths, place
 from tests.integration.test_concurrent import comparable, manifests
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, storage, testbed
-from tests.testbed.storage import Protocol, Storage
+from tests.testbed.storage import Storage, Way
 
 __all__ = ["htcondor", "sites", "slurm", "storage", "system", "testbed"]
 
@@ -34,25 +35,16 @@ NO_DELEGATION = "DELEGATE_JOB_GSI_CREDENTIALS = False"
 NOT_SHARED = {"LAW__batch__shared_filesystem": "False", "LAW__batch__output_delay": "2s"}
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a store is reached.
-
-    Args:
-        protocol: of its URL.
-        credential: see :meth:`Storage.credential`.
-    """
-
-    protocol: Protocol
-    credential: str
-
-    def __str__(self) -> str:
-        return f"{self.protocol}-{self.credential}"
-
-
-ROOT, DAVS, TOKEN = Way("root", "alice.proxy"), Way("davs", "alice.proxy"), Way("davs", "write.token")
-FULL = {"htcondor": ROOT, "slurm": TOKEN}
-"""The whole chain goes this way."""
+WAYS = ROOT, ROOT_TOKEN, DAVS, TOKEN = (
+    Way("root", "alice.proxy"),
+    Way("root", "write.token"),
+    Way("davs", "alice.proxy"),
+    Way("davs", "write.token"),
+)
+USUAL = [("htcondor", DAVS), ("slurm", ROOT_TOKEN)]
+"""How the whole chain goes if not all combinations are asked for: the two that it does not go on this machine."""
+OTHERS = [(system, way) for system in ("htcondor", "slurm") for way in WAYS if (system, way) not in USUAL]
+FULL = [*USUAL, *(pytest.param(*other, marks=pytest.mark.exhaustive) for other in OTHERS)]
 
 
 def configured(storage: Storage, base: str, credential: str | None = None) -> dict[str, str]:
@@ -85,15 +77,19 @@ def remote(testbed: Testbed, system: System, storage: Storage, way: Way, **more:
     """An empty place, reached that way."""
     name = f"batch_{secrets.token_hex(4)}"
     disk = storage.scratch("xrd-auth", name)
-    settings = {**configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential), **more}
-    # without it each job unpacks all packages
-    settings["ANALYSIS_WORKER_CACHE"] = str(testbed.scratch(f"packages_{name}"))
-    with place(testbed, system, **settings) as where:
-        if system.name == "htcondor":
-            with system.settings(NO_DELEGATION):
-                yield There(where, disk)
-        else:
+    packages = testbed.scratch(f"packages_{name}")  # without it each job unpacks all packages
+    settings = {
+        **configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential),
+        "ANALYSIS_WORKER_CACHE": str(packages),
+        **more,
+    }
+    special = system.settings(NO_DELEGATION) if system.name == "htcondor" else nullcontext()
+    try:
+        with place(testbed, system, **settings) as where, special:
             yield There(where, disk)
+    finally:
+        for folder in (packages, disk):  # a GB
+            shutil.rmtree(folder)
 
 
 def check_same(there: There, demo_store: Path) -> int:
@@ -132,9 +128,10 @@ def logs(folder: Path) -> dict[str, int]:
     return found
 
 
-def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path) -> None:
+@pytest.mark.parametrize(("system", "way"), FULL, indirect=["system"], ids=str)
+def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way) -> None:
     """Of another user, with all outputs on a server that wants a credential: the same recipes, numbers and bits."""
-    with remote(testbed, system, storage, FULL[system.name]) as there:
+    with remote(testbed, system, storage, way) as there:
         there.place.law("analysis.tasks.Report")
         made = there.made
         assert "v1/demo/Report#None" in made
@@ -147,7 +144,7 @@ def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: P
         assert there.made == made
 
 
-@pytest.mark.parametrize("way", [ROOT, DAVS, TOKEN], ids=str)
+@pytest.mark.parametrize(("system", "way"), OTHERS, indirect=["system"], ids=str)
 def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way) -> None:
     with remote(testbed, system, storage, way) as there:
         there.place.law("analysis.tasks.IndexFiles", "--dataset", "wjets")

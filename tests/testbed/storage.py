@@ -20,16 +20,16 @@ SHARED = {"xrd-open2": "xrd-open", "xrd-readonly": "xrd-open"}
 """Servers of the data of another."""
 CONNECTING = {"protocol", "login", "auth", "bind", "set", "ping", "sigver", "endsess"}
 """Requests of ``root://`` that are about the connection, not about files."""
-METHODS = {
-    **{"2": "GET", "3": "HEAD", "4": "PUT", "5": "OPTIONS", "7": "DELETE"},
-    **{"8": "PROPFIND", "9": "MKCOL", "10": "MOVE", "11": "POST", "12": "COPY"},
+BRIDGED = {
+    **{"3001": "query", "3004": "dirlist", "3008": "mkdir", "3009": "mv", "3010": "open"},
+    **{"3014": "rm", "3015": "rmdir", "3017": "stat", "3019": "write"},
 }
-"""HTTP methods, as the log numbers them."""
+"""What the server asks its own protocol for a request of HTTP, as the log numbers it."""
 LINE = re.compile(
-    r"(?P<link>\S+) (?:Xrootd_Protocol: \S+ req=(?P<request>\w+)"
-    r"|http_Req: PostProcessHTTPReq req: (?P<method>\d+)|http_Protocol: Sending resp: (?P<code>\d+))"
+    r"(?P<link>\S+) (?:Xrootd_Protocol: \S+ (?:req=(?P<request>\w+)|Bridge req=(?P<bridged>\d+))"
+    r"|http_Protocol: Sending resp: (?P<code>\d+))"
 )
-"""A line of the log that tells of a request: that one of ``root://`` came, or what one of HTTP is and that it ended."""
+"""A line of the log that tells of a request: that one of ``root://`` came, what one of HTTP became, or its answer."""
 
 
 class Mark(NamedTuple):
@@ -44,18 +44,36 @@ class Mark(NamedTuple):
     position: int
 
 
+class Way(NamedTuple):
+    """How a store is reached.
+
+    Args:
+        protocol: of its URL.
+        credential: see :meth:`Storage.credential`.
+    """
+
+    protocol: Protocol
+    credential: str
+
+    def __str__(self) -> str:
+        return f"{self.protocol}-{self.credential}"
+
+
 def count(log: str) -> Counter[str]:
-    """Requests that a log tells of, by kind: ``stat``, ``dirlist``, ``open``, ... and ``GET``, ``PROPFIND``, ..."""
+    """Requests that a log tells of, by kind: ``stat``, ``dirlist``, ``open``, ``write``, ...
+
+    One of HTTP counts once, as the last thing that it became: a deletion, for which the server looks first, as ``rm``.
+    """
     requests: Counter[str] = Counter()
-    methods: dict[str, str] = {}
+    became: dict[str, str] = {}
     for line in LINE.finditer(log):
-        link, request, method, code = line.group("link", "request", "method", "code")
+        link, request, bridged, code = line.group("link", "request", "bridged", "code")
         if request:
             requests[request] += request not in CONNECTING
-        elif method:
-            methods[link] = METHODS.get(method, "other")
+        elif bridged:
+            became[link] = BRIDGED.get(bridged, became.get(link, "other"))
         elif code != "100":  # "continue": the answer is still to come
-            requests[methods.pop(link, "other")] += 1
+            requests[became.pop(link, "other")] += 1
     return +requests
 
 
@@ -171,8 +189,8 @@ class Storage(System):
     def requests(self, since: Mark) -> Counter[str]:
         """Requests to a server since a mark, by kind, as its own log has them.
 
-        Those of ``root://`` are named as in its protocol (``stat``, ``dirlist``, ``open``, ``read``, ...; not what is
-        about the connection), those of HTTP by their method.
+        They are named as in the protocol of ``root://`` (``stat``, ``dirlist``, ``open``, ``read``, ...; not what is
+        about the connection), those of HTTP by what they become in it: ``GET`` is ``open``, ``PUT`` is ``write``.
         """
         with self._log(since.server).open("rb") as log:
             log.seek(since.position)
