@@ -88,7 +88,7 @@ class XRootDStore(_Requests):
     def rename_folder(self, folder: PurePath, destination: PurePath) -> None:
         self._check("rename", folder, self._files.mv(self._path(folder), self._path(destination))[0])
 
-    def remove(self, path: PurePath) -> None:
+    def remove(self, path: PurePath, look: bool = True) -> None:  # noqa: ARG002
         try:
             self._check("remove", path, self._files.rm(self._path(path))[0])
         except NotFoundError:
@@ -156,7 +156,7 @@ class DavStore(_Requests):
     def rename_folder(self, folder: PurePath, destination: PurePath) -> None:
         self._ask("rename", "MOVE", folder, Destination=f"https://{self._host}{self._path(destination)}")
 
-    def remove(self, path: PurePath) -> None:
+    def remove(self, path: PurePath, look: bool = True) -> None:  # noqa: ARG002
         try:
             self._ask("remove", "DELETE", path)
         except NotFoundError:

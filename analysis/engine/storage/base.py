@@ -207,8 +207,12 @@ class Interface(Protocol):
     def upload(self, source: Path, url: str) -> None:
         """Copy a local file to that very name (not atomic; replaces one)."""
 
-    def download(self, url: str, destination: Path) -> None:
-        """Copy a file to a local path (not atomic; replaces one)."""
+    def download(self, url: str, destination: Path) -> str:
+        """Copy a file to a local path (not atomic; replaces one).
+
+        Returns:
+            Adler-32 of what arrived, eight hexadecimal digits.
+        """
 
     def rename(self, url: str, destination: str) -> None:
         """Give a file or folder another name on the same server, at once; replaces a file of that name.
@@ -218,8 +222,13 @@ class Interface(Protocol):
                 moment one succeeds.
         """
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:
         """Remove a file.
+
+        Args:
+            url: of the file.
+            look: whether it is looked first that it is no folder, which some servers would remove; only a name that
+                nobody gives to a folder, such as a random one of ours, does without.
 
         Raises:
             NotFoundError: if it is not there.
@@ -235,10 +244,11 @@ class Interface(Protocol):
         """
 
     def remove_folder(self, url: str) -> None:
-        """Remove an empty folder.
+        """Remove an empty folder; that it was not there is not said by all servers.
 
         Raises:
             RemoteError: with ``errno.ENOTEMPTY`` if it is not empty; nothing is removed then.
+            NotAFolderError: if it is a file.
         """
 
     def checksum(self, url: str) -> str | None:

@@ -66,8 +66,8 @@ class LockStore(Protocol):
             OSError: with ``errno.ENOTEMPTY`` or ``errno.EEXIST`` if there is a folder with something in it.
         """
 
-    def remove(self, path: PurePath) -> None:
-        """Remove a file; it may be gone already."""
+    def remove(self, path: PurePath, look: bool = True) -> None:
+        """Remove a file; it may be gone already. Without ``look``, its name is one that no folder has."""
 
     def remove_folder(self, folder: PurePath) -> None:
         """Remove an empty folder; it may be gone already.
@@ -196,8 +196,8 @@ class RemoteLock(BaseLock):
     def _break(self, stale: Seen) -> bool:
         if self._look() != stale:
             return False
-        self._store.remove(self._path / _beat_of(stale.mark))
-        self._store.remove(self._path / stale.mark)
+        self._store.remove(self._path / _beat_of(stale.mark), look=False)
+        self._store.remove(self._path / stale.mark, look=False)
         _logger.warning("%s was locked by %s, which is gone: lock removed", self._path, stale.holder or "nobody known")
         return True
 
@@ -230,7 +230,7 @@ class RemoteLock(BaseLock):
             return int(self._store.stat(clock).mtime * 1e9)
         finally:
             with contextlib.suppress(OSError):
-                self._store.remove(clock)
+                self._store.remove(clock, look=False)
 
     def _heart(self) -> Heart:
         return _heart
@@ -246,7 +246,7 @@ class _End:
     def make(self) -> None:
         """Remove files, then their folders."""
         for file in self._files:
-            self._store.remove(file)
+            self._store.remove(file, look=False)
         for folder in dict.fromkeys(file.parent for file in self._files):
             with contextlib.suppress(OSError):  # the next holder may be in it
                 self._store.remove_folder(folder)

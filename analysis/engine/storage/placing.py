@@ -238,7 +238,7 @@ def _forget(session: Session, temporary: list[Parts]) -> None:
     for parts in temporary:
         endpoint = session.endpoint
         try:
-            endpoint.interface().remove(endpoint.url(parts))
+            endpoint.interface().remove(endpoint.url(parts), look=False)
         except OutageError:
             return
         except RemoteError as error:

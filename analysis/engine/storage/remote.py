@@ -216,8 +216,10 @@ class RemoteStore:
         try:
             for _ in range(2):
                 try:
-                    session.ask(lambda endpoint: endpoint.interface().download(endpoint.url(parts), destination))
-                    problem = difference(destination, size, adler32)
+                    arrived = session.ask(
+                        lambda endpoint: endpoint.interface().download(endpoint.url(parts), destination)
+                    )
+                    problem = difference(destination, size, adler32, arrived)
                 except DamageError as error:
                     problem = error.reason
                 if not problem:
@@ -252,11 +254,11 @@ class RemoteStore:
 
         placing.rename(session, old, new, problem)
 
-    def remove(self, path: PurePath) -> None:
-        """Remove a file; it may be gone already."""
+    def remove(self, path: PurePath, look: bool = True) -> None:
+        """Remove a file; it may be gone already. Without ``look``, its name is one that no folder has."""
         parts = file_parts(path, self.root)
         try:
-            self._ask(lambda endpoint: endpoint.interface().remove(endpoint.url(parts)))
+            self._ask(lambda endpoint: endpoint.interface().remove(endpoint.url(parts), look))
         except NotFoundError:
             return
 
@@ -301,13 +303,14 @@ class RemoteStore:
         placing.place(self.endpoints, file_parts(path, self.root), content, self._verifier)
 
 
-def difference(path: Path, size: int, adler32: str) -> str:
+def difference(path: Path, size: int, adler32: str, arrived: str = "") -> str:
     """How a local file differs from what it is to be; empty if it does not.
 
     Args:
         path: the file.
         size: [bytes].
         adler32: eight hexadecimal digits; empty if it is not known.
+        arrived: the checksum that it has, if that is known already.
 
     Raises:
         OSError: if it cannot be read.
@@ -315,6 +318,6 @@ def difference(path: Path, size: int, adler32: str) -> str:
     found = path.stat().st_size
     if found != size:
         return f"{found} bytes arrived instead of {size}"
-    if adler32 and (arrived := adler32_of(path)) != adler32.lower():
+    if adler32 and (arrived := arrived or adler32_of(path)) != adler32.lower():
         return f"what arrived has the checksum {arrived} instead of {adler32.lower()}"
     return ""

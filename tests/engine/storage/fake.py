@@ -150,8 +150,10 @@ class FakeInterface(Interface):
         content = source.read_bytes()
         self._request("upload", url, lambda path: self._store(path, url, "upload", content), content)
 
-    def download(self, url: str, destination: Path) -> None:
-        destination.write_bytes(self._request("download", url, lambda path: self._content(path, url, "download")))
+    def download(self, url: str, destination: Path) -> str:
+        content = self._request("download", url, lambda path: self._content(path, url, "download"))
+        destination.write_bytes(content)
+        return f"{zlib.adler32(content):08x}"
 
     def rename(self, url: str, destination: str) -> None:
         def rename(old: Parts) -> None:
@@ -162,7 +164,7 @@ class FakeInterface(Interface):
 
         self._request("rename", url, rename)
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:  # noqa: ARG002
         def remove(path: Parts) -> None:
             self._content(path, url, "remove")
             del self.server.tree[path]

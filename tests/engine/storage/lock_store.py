@@ -77,7 +77,7 @@ class DirectStore:
 
         self.ask("rename", request)
 
-    def remove(self, path: PurePath) -> None:
+    def remove(self, path: PurePath, look: bool = True) -> None:  # noqa: ARG002
         self.ask("remove", lambda: self.server.disk(path).unlink(missing_ok=True))
 
     def remove_folder(self, folder: PurePath) -> None:

@@ -290,7 +290,7 @@ def test_release_during_an_outage_is_made_up_for(
 ) -> None:
     refused = OutageError("remove", "fake:/", "no answer")
 
-    def refuse(_: PurePath) -> None:
+    def refuse(_: PurePath, look: bool = True) -> None:  # noqa: ARG001
         raise refused
 
     lock = RemoteLock(store, LOCK)

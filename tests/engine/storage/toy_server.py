@@ -65,13 +65,14 @@ class ToyServer:
     def upload(self, source: Path, url: str) -> None:
         self._do("upload", url, lambda path: path.write_bytes(self._kept(source.read_bytes())))
 
-    def download(self, url: str, destination: Path) -> None:
+    def download(self, url: str, destination: Path) -> str:
         self._do("download", url, lambda path: shutil.copyfile(path, destination))
+        return checksum(destination)
 
     def rename(self, url: str, destination: str) -> None:
         self._do("rename", url, lambda path: path.rename(self._path(destination)))
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:  # noqa: ARG002
         self._do("remove", url, Path.unlink)
 
     def make_folder(self, url: str) -> None:

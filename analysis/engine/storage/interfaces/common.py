@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import re
@@ -10,7 +11,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -51,6 +54,8 @@ _SECRET = re.compile(r"(?i)((?:authz|access_token|signature)=|bearer(?:\s+|%20))
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]*")
 
 Client = TypeVar("Client")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Address(NamedTuple):
@@ -148,6 +153,48 @@ def code_of_tls(text: str) -> int | None:
     if _NOT_TRUSTED.search(text):
         return errno.EKEYREJECTED
     return errno.EACCES if _NOT_LIKED.search(text) else None
+
+
+def save(chunks: Iterable[bytes], destination: Path) -> str:
+    """Write what arrives to a file, which is not made before the first chunk is here.
+
+    Returns:
+        Adler-32 of it, eight hexadecimal digits: while it is at hand, for to read it again takes as long as to fetch it
+        from a server that is near.
+    """
+    arriving = iter(chunks)
+    first, adler32 = next(arriving, b""), 1
+    with destination.open("wb") as file:
+        for chunk in itertools.chain((first,), arriving):
+            adler32 = zlib.adler32(chunk, adler32)
+            file.write(chunk)
+    return f"{adler32:08x}"
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], limit: int) -> Generator[R, None, None]:
+    """Results of a function in the order of the items; those of the next ones are on their way meanwhile.
+
+    Args:
+        function: what is called.
+        items: with what.
+        limit: most calls at the same time.
+
+    Yields:
+        The results. When it ends or is closed, no thread is left.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # loads much, and not all need it
+
+    todo = iter(items)
+    with ThreadPoolExecutor(limit, thread_name_prefix="storage") as pool:
+        running = deque(pool.submit(function, item) for item in itertools.islice(todo, limit))
+        try:
+            while running:
+                result = running.popleft().result()
+                running.extend(pool.submit(function, item) for item in itertools.islice(todo, 1))
+                yield result
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def patience(timeout: float, size: int) -> float:

@@ -32,6 +32,7 @@ from analysis.engine.storage.interfaces.common import (
     address_of,
     plain,
     same_folder_error,
+    save,
     set_defaults,
 )
 from analysis.engine.storage.interfaces.webdav import Webdav
@@ -104,17 +105,17 @@ class FsspecInterface:
         """Copy a local file to that very name."""
         self._of(url).upload(source, url)
 
-    def download(self, url: str, destination: Path) -> None:
-        """Copy a file to a local path."""
-        self._of(url).download(url, destination)
+    def download(self, url: str, destination: Path) -> str:
+        """Copy a file to a local path; its Adler-32."""
+        return self._of(url).download(url, destination)
 
     def rename(self, url: str, destination: str) -> None:
         """Give a file another name on the same server; replaces a file of that name, but no full folder."""
         self._of(url).rename(url, destination)
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:
         """Remove a file."""
-        self._of(url).remove(url)
+        self._of(url).remove(url, look)
 
     def make_folder(self, url: str) -> None:
         """Make one folder. Of those who try at the same moment several may succeed where the server tells them so."""
@@ -176,12 +177,9 @@ class _Systems:
 
         self._fill("upload", url, fill)
 
-    def download(self, url: str, destination: Path) -> None:
+    def download(self, url: str, destination: Path) -> str:
         with contextlib.closing(self._content("download", url)) as chunks:
-            first = next(chunks, b"")
-            with destination.open("wb") as file:
-                file.write(first)
-                file.writelines(chunks)
+            return save(chunks, destination)
 
     def rename(self, url: str, destination: str) -> None:
         target = self._path(_address("rename", destination))
@@ -203,8 +201,8 @@ class _Systems:
                 raise same_folder_error("rename", destination, self.stat) or error from error
             raise
 
-    def remove(self, url: str) -> None:
-        if self.stat(url).is_folder:
+    def remove(self, url: str, look: bool = True) -> None:
+        if look and self.stat(url).is_folder:
             raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._ask("remove", url, lambda system, path: system.rm_file(path))
 

@@ -44,6 +44,7 @@ from analysis.engine.storage.interfaces.common import (
     patience,
     plain,
     same_folder_error,
+    save,
     set_defaults,
     told_as_denied,
 )
@@ -175,17 +176,16 @@ class GfalInterface:
             self._send("upload", url, iter(lambda: file.read(CHUNK), b""))
         _same_size("upload", url, self._size("upload", url), size)
 
-    def download(self, url: str, destination: Path) -> None:
-        """Copy a file to a local path."""
+    def download(self, url: str, destination: Path) -> str:
+        """Copy a file to a local path; its Adler-32."""
         size = self._size("download", url)
 
-        def read(context: Any, there: str) -> int:
-            with destination.open("wb") as file:
-                return sum(
-                    file.write(content) for content in iter(partial(context.open(there, "r").read_bytes, CHUNK), b"")
-                )
+        def read(context: Any, there: str) -> str:
+            return save(iter(partial(context.open(there, "r").read_bytes, CHUNK), b""), destination)
 
-        _same_size("download", url, self._ask("download", url, read), size)
+        adler32 = self._ask("download", url, read)
+        _same_size("download", url, destination.stat().st_size, size)
+        return adler32
 
     def rename(self, url: str, destination: str) -> None:
         """Give a file another name on the same server, at once; replaces a file of that name, but no full folder."""
@@ -199,9 +199,9 @@ class GfalInterface:
                 raise same_folder_error("rename", destination, self.stat) or error from error
             raise
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:
         """Remove a file."""
-        if self.stat(url).is_folder:  # some servers would remove it
+        if look and self.stat(url).is_folder:  # some servers would remove it
             raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._ask("remove", url, lambda context, there: context.unlink(there))
 

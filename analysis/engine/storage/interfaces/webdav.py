@@ -44,6 +44,7 @@ from analysis.engine.storage.interfaces.common import (
     patience,
     plain,
     same_folder_error,
+    save,
     told_as_denied,
 )
 
@@ -120,13 +121,10 @@ class Webdav:
         size = source.stat().st_size
         self._put("upload", url, lambda: source.open("rb"), {"Content-Length": str(size)})
 
-    def download(self, url: str, destination: Path) -> None:
-        """Copy a file to a local path."""
+    def download(self, url: str, destination: Path) -> str:
+        """Copy a file to a local path; its Adler-32."""
         with contextlib.closing(self._content("download", url)) as chunks:
-            first = next(chunks, b"")
-            with destination.open("wb") as file:
-                file.write(first)
-                file.writelines(chunks)
+            return save(chunks, destination)
 
     def rename(self, url: str, destination: str) -> None:
         """Give a file another name on the same server, at once; replaces a file of that name, but no full folder."""
@@ -141,9 +139,9 @@ class Webdav:
                 raise same_folder_error("rename", destination, self.stat) or error from error
             raise
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:
         """Remove a file."""
-        if self.stat(url).is_folder:  # WebDAV would remove it with all that is in it
+        if look and self.stat(url).is_folder:  # WebDAV would remove it with all that is in it
             raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._send("remove", url, "DELETE")
 

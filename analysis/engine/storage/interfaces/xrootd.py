@@ -11,7 +11,7 @@ import errno
 import importlib.util
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,10 +35,12 @@ from analysis.engine.storage.interfaces.common import (
     Address,
     PerProcess,
     address_of,
+    ahead,
     code_of_text,
     patience,
     plain,
     same_folder_error,
+    save,
     set_defaults,
 )
 
@@ -64,6 +66,8 @@ PARTIAL = 3
 LATER = 29
 """A server that computes as many checksums as it may says "in 30 s": with less time than that [s], the client returns
 at once, and can ask again soon."""
+PIECE, PIECES = 4 * 2**20, 4
+"""Length [bytes] of what is read by one request, and number of such requests on their way at the same time."""
 AT_ONCE = 1000
 """Questions on their way at the same time."""
 
@@ -158,9 +162,8 @@ class XrootdInterface:
 
     def read(self, url: str) -> bytes:
         """Content of a file."""
-        with self._open("read", url, _flags("READ")) as file:
-            size = self._size("read", url, file)
-            return b"".join(self._chunks("read", url, file, size))
+        with self._content("read", url) as chunks:
+            return b"".join(chunks)
 
     def write(self, url: str, content: bytes) -> None:
         """Write a small file of that very name."""
@@ -178,11 +181,10 @@ class XrootdInterface:
                 _check(file.write(content, offset, len(content), timeout=self._timeout)[0], "upload", url)
                 offset += len(content)
 
-    def download(self, url: str, destination: Path) -> None:
-        """Copy a file to a local path."""
-        with self._open("download", url, _flags("READ")) as file, destination.open("wb") as local:
-            for content in self._chunks("download", url, file, self._size("download", url, file)):
-                local.write(content)
+    def download(self, url: str, destination: Path) -> str:
+        """Copy a file to a local path; its Adler-32."""
+        with self._content("download", url) as chunks:
+            return save(chunks, destination)
 
     def rename(self, url: str, destination: str) -> None:
         """Give a file another name on the same server, at once; replaces a file of that name, but no full folder."""
@@ -194,9 +196,9 @@ class XrootdInterface:
                 raise same_folder_error("rename", destination, self.stat) or error from error
             raise
 
-    def remove(self, url: str) -> None:
+    def remove(self, url: str, look: bool = True) -> None:
         """Remove a file."""
-        if self.stat(url).is_folder:  # the server would remove an empty one
+        if look and self.stat(url).is_folder:  # the server would remove an empty one
             raise error_of(errno.EISDIR, "remove", url, IS_FOLDER)
         self._ask("remove", url, lambda system, path: system.rm(path, timeout=self._timeout))
 
@@ -208,13 +210,17 @@ class XrootdInterface:
         self._ask("make folder", url, lambda system, path: system.mkdir(path, timeout=self._timeout))
 
     def remove_folder(self, url: str) -> None:
-        """Remove an empty folder."""
-        if not self.stat(url).is_folder:
-            raise error_of(errno.ENOTDIR, "remove folder", url, IS_FILE)
+        """Remove an empty folder; servers do not say that it was not there."""
         try:
             self._ask("remove folder", url, lambda system, path: system.rmdir(path, timeout=self._timeout))
-        except ExistsError as error:  # as newer servers say it
-            raise error_of(errno.ENOTEMPTY, "remove folder", url, "directory not empty") from error
+        except RemoteError as error:
+            if error.is_transient or error.errno in (errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES):
+                raise
+            if not self.stat(url).is_folder:
+                raise error_of(errno.ENOTDIR, "remove folder", url, IS_FILE) from error
+            if isinstance(error, ExistsError):  # as newer servers say it
+                raise error_of(errno.ENOTEMPTY, "remove folder", url, "directory not empty") from error
+            raise
 
     def checksum(self, url: str) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
@@ -258,22 +264,32 @@ class XrootdInterface:
         if flags != _flags("READ"):  # all that was read is here, whatever a cache says of the end
             _check(status, operation, url)
 
-    def _size(self, operation: str, url: str, file: Any) -> int:
-        status, found = file.stat(timeout=self._timeout)
-        _check(status, operation, url)
-        return int(found.size)
-
-    def _chunks(self, operation: str, url: str, file: Any, size: int) -> Iterator[bytes]:
-        deadline = time.monotonic() + patience(self._timeout, size)
-        offset = 0
-        while offset < size:
-            _in_time(operation, url, deadline)
-            status, content = file.read(offset, min(CHUNK, size - offset), timeout=self._timeout)
+    @contextlib.contextmanager
+    def _content(self, operation: str, url: str) -> Iterator[Iterable[bytes]]:
+        """All of a file, in order; of a large one, several pieces are on their way at the same time."""
+        with self._open(operation, url, _flags("READ")) as file:
+            status, found = file.stat(timeout=self._timeout)
             _check(status, operation, url)
-            if not content:
-                raise error_of(errno.EBADMSG, operation, url, f"{offset} bytes came instead of {size}")
-            offset += len(content)
-            yield content
+            size = int(found.size)
+            deadline = time.monotonic() + patience(self._timeout, size)
+
+            def piece(begin: int) -> bytes:
+                parts, offset, end = [], begin, min(begin + PIECE, size)
+                while offset < end:
+                    _in_time(operation, url, deadline)
+                    status, content = file.read(offset, end - offset, timeout=self._timeout)
+                    _check(status, operation, url)
+                    if not content:
+                        raise error_of(errno.EBADMSG, operation, url, f"{offset} bytes came instead of {size}")
+                    parts.append(content)
+                    offset += len(content)
+                return b"".join(parts)  # of one part, that part
+
+            if size <= PIECE:
+                yield map(piece, range(0, size, PIECE))
+                return
+            with contextlib.closing(ahead(piece, range(0, size, PIECE), PIECES)) as pieces:
+                yield pieces
 
 
 def _file_system(server: str) -> Any:
