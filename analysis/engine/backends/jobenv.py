@@ -118,11 +118,15 @@ def job_environment(
         "ANALYSIS_JOB_SANDBOX": files.sandbox.name,
         "ANALYSIS_JOB_PYTHON": str(Path(sys.executable).resolve()),
     }
-    if backend == "htcondor":
+    if backend != "htcondor":
+        sent = 1  # Slurm brings a script to a job, and only a little with it
+    elif environment.get("ANALYSIS_WORKER_CACHE") and not isinstance(places.store, LocalStore):
+        sent = 2  # it would send the packages with each job, also where they are kept
+    else:
         return environment, needed
     environment["ANALYSIS_JOB_BUNDLES"] = bundle_addresses(places.store)
-    put_into_store(needed[1:], places.store)  # Slurm brings a script to a job, and only a little with it
-    return environment, (spec,)
+    put_into_store(needed[sent:], places.store)
+    return environment, needed[:sent]
 
 
 def bundle_addresses(store: Store) -> str:

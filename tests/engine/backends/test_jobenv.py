@@ -104,6 +104,23 @@ def test_slurm_has_it_fetched_from_servers(files: JobFiles, tmp_path: Path) -> N
     assert uploads[0] == uploads[1] > 1
 
 
+@pytest.mark.parametrize("cache", ["", "/var/cache/analysis"])
+def test_htcondor_does_not_send_packages_where_they_are_kept(files: JobFiles, tmp_path: Path, cache: str) -> None:
+    """It would send some hundred MB with each job."""
+    (tmp_path / "server").mkdir()
+    store, _ = servers(tmp_path / "server")
+    settings, spec = BatchSettings(shared_filesystem=False), tmp_path / "spec.json"
+    shell = {**SHELL, "ANALYSIS_WORKER_CACHE": cache}
+    found, inputs = job_environment("htcondor", spec, Places(store, None, needs_disk=False), "0a1b", settings, shell)
+    there = [path.name for path in (tmp_path / "server").rglob("*") if path.is_file()]
+    if cache:
+        assert (inputs, there) == ((spec, files.repository), [files.sandbox.name])
+        assert found["ANALYSIS_JOB_BUNDLES"] == f"toy://host0//{BUNDLES}"
+    else:
+        assert (inputs, there) == ((spec, *files), [])
+        assert "ANALYSIS_JOB_BUNDLES" not in found
+
+
 def test_code_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And as a directory, from which jobs run, with the environment where it is."""
     monkeypatch.setattr(jobenv, "jobs_folder", lambda: tmp_path)
