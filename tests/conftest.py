@@ -18,6 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ANALYSIS_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
 NO_DATA = f"no real events in {DATA}: set ANALYSIS_TEST_DATA to their directory"
 
+BATCH = {"htcondor", "slurm", "system"}
+"""Fixtures of batch systems."""
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -63,7 +66,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what takes minutes last, and what takes hours only if it is asked for."""
+    """Run what takes minutes last, and what takes hours only if it is asked for; mark what needs a batch system."""
+    for item in items:
+        if BATCH & set(getattr(item, "fixturenames", ())):
+            item.add_marker("batch")
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
     if not config.getoption("--exhaustive"):
         more = [item for item in items if item.get_closest_marker("exhaustive")]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.testbed import HERE, System, Testbed, TestbedError, command
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.batch]
 
 DAEMONS = {
     "htcondor": ["master", "collector", "negotiator", "startd", "schedd"],
