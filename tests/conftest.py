@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -54,6 +55,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Law, subprocess.Comp
 def demo_store(demo: tuple[Law, subprocess.CompletedProcess[str]]) -> Path:
     """Store with a finished ``Report`` of the campaign ``demo``."""
     return demo[0].store
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell has what it starts in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
