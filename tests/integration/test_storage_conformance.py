@@ -15,7 +15,8 @@ import pytest
 from analysis.engine.storage.base import Entry, Interface, NotFoundError, OutageError, RemoteError
 from analysis.engine.storage.interfaces import FsspecInterface, GfalInterface, XrootdInterface
 from tests.engine.storage import conformance
-from tests.engine.storage.conformance import Place, requests
+from tests.engine.storage.conformance import Place
+from tests.engine.storage.outages import dead_port, requests
 from tests.testbed.fixtures import storage
 from tests.testbed.storage import Protocol, Storage
 
@@ -102,7 +103,7 @@ def test_a_server_that_can_only_be_read_refuses(
 def test_many_questions_at_once(place: Place) -> None:
     assert isinstance(place.interface, XrootdInterface)
     place.interface.write(place / "file", b"12345")
-    urls = [place / "file", place / "absent", place / "a?b", f"root://localhost:{conformance.dead_port()}//store/x"]
+    urls = [place / "file", place / "absent", place / "a?b", f"root://localhost:{dead_port()}//store/x"]
     found = place.interface.stats(urls * 300)
     assert len(found) == 1200
     for index, answer in enumerate(found):
@@ -116,7 +117,7 @@ import sys
 from pathlib import Path
 from analysis.engine.storage import interfaces
 from analysis.engine.storage.base import DeniedError
-from tests.engine.storage.conformance import requests
+from tests.engine.storage.outages import requests
 kind, what, url, folder = sys.argv[1:]
 interface = getattr(interfaces, kind)(10)
 if what == "denied":

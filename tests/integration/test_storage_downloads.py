@@ -18,7 +18,7 @@ from analysis.engine.storage.endpoints import Endpoint, Endpoints
 from analysis.engine.storage.interfaces import XrootdInterface
 from analysis.engine.storage.remote import RemoteStore
 from analysis.engine.storage.retry import Patience
-from tests.engine.storage.conformance import forked
+from tests.engine.storage.outages import forked
 from tests.testbed.faultproxy import FaultProxy
 from tests.testbed.fixtures import storage
 from tests.testbed.storage import Storage
