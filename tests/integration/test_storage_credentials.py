@@ -142,14 +142,14 @@ def whatever_is_said(site: Site, job: str) -> Iterator[bytes]:
         ("sacct", "--batch-script", "--jobs", job),
         ("sacct", "--env-vars", "--jobs", job),
     ):
+        until(lambda command=command: site.queue.admin(*command))  # type: ignore[misc]  # sacct knows it later
         yield site.queue.admin(*command).encode()
 
 
+@pytest.mark.parametrize("system", ["htcondor"], indirect=True)  # Slurm sends nothing to a job that runs
 def test_proxy_of_a_running_job_is_renewed(shown: Callable[[str], Shown]) -> None:
     """By HTCondor itself, from the file that was submitted; without a shared file system."""
     user = shown("False")
-    if user.site.system.name != "htcondor":
-        pytest.skip("Slurm sends nothing to a job that runs")
     run = user.site.start()
     report = user.site.place / "found.json"
     run.until(report.exists)
