@@ -144,7 +144,7 @@ def test_run_killed_during_an_upload(runs: Runs) -> None:
     with runs.place.through(hang_up=SOME) as way, started(runs.start("WriteToy", *LARGE, base=way.base)) as run:
         way.wait()
         run.kill()
-    assert len(runs.parts()) == 1
+    assert len(runs.parts()) in {1, 2}  # as far as the second branch was
     assert runs.files("out_0.bin") == {}
     assert "0 current, 0 stale, 2 missing" in runs.status("WriteToy", *LARGE)
     said = runs.succeed("WriteToy", *LARGE)

@@ -326,7 +326,7 @@ def test_forked_children_go_on(place: Place, tmp_path: Path) -> None:
     finally:
         stop.set()
         busy.join()
-    assert children == ["done"] * 4
+    assert children == ["done"] * 4, children
     use("parent")
 
 

@@ -231,9 +231,10 @@ class PerProcess(Generic[Client]):
 
 
 class ForkGate:
-    """Holds a fork back while answers are on their way that come to Python in threads of XRootD.
+    """Holds a fork back while answers of XRootD are on their way, and requests while a process is forked.
 
-    XRootD waits for these threads before a fork, and they for the interpreter, which the forking thread has.
+    XRootD waits for its threads before a fork; those that bring answers to Python wait for the interpreter, which the
+    forking thread has. Also with all others a fork, and the request that was on its way, now and then wait for ever.
     """
 
     def __init__(self) -> None:

@@ -169,7 +169,7 @@ class XrootdInterface:
         """Write a small file of that very name."""
         with self._open("write", url, _flags("DELETE")) as file:
             if content:
-                _check(file.write(content, timeout=self._timeout)[0], "write", url)
+                _check(self._do(file.write, content)[0], "write", url)
 
     def upload(self, source: Path, url: str) -> None:
         """Copy a local file to that very name."""
@@ -178,7 +178,7 @@ class XrootdInterface:
             offset = 0
             while content := local.read(CHUNK):
                 _in_time("upload", url, deadline)
-                _check(file.write(content, offset, len(content), timeout=self._timeout)[0], "upload", url)
+                _check(self._do(file.write, content, offset, len(content))[0], "upload", url)
                 offset += len(content)
 
     def download(self, url: str, destination: Path) -> str:
@@ -244,23 +244,29 @@ class XrootdInterface:
 
     def _ask(self, operation: str, url: str, question: Callable[[Any, str], tuple[Any, Any]]) -> tuple[Address, Any]:
         address = address_of(operation, url, "?")
-        status, answer = question(self._systems.get(address.server), address.path)
+        with FORKS.held():
+            status, answer = question(self._systems.get(address.server), address.path)
         _check(status, operation, url)
         if status.code == PARTIAL:
             raise error_of(errno.EHOSTUNREACH, operation, url, "some of the servers did not answer")
         return address, answer
 
+    def _do(self, request: Callable[..., Any], *arguments: Any) -> Any:
+        """Send a request, during which no process is forked: XRootD may wait for ever then."""
+        with FORKS.held():
+            return request(*arguments, timeout=self._timeout)
+
     @contextlib.contextmanager
     def _open(self, operation: str, url: str, flags: int) -> Iterator[Any]:
         address = address_of(operation, url, "?")
         file = xrootd_client().File()
-        _check(file.open(f"{address.server}/{address.path}", flags, timeout=self._timeout)[0], operation, url)
+        _check(self._do(file.open, f"{address.server}/{address.path}", flags)[0], operation, url)
         try:
             yield file
         except BaseException:
-            file.close(timeout=self._timeout)
+            self._do(file.close)
             raise
-        status = file.close(timeout=self._timeout)[0]
+        status = self._do(file.close)[0]
         if flags != _flags("READ"):  # all that was read is here, whatever a cache says of the end
             _check(status, operation, url)
 
@@ -268,7 +274,7 @@ class XrootdInterface:
     def _content(self, operation: str, url: str) -> Iterator[Iterable[bytes]]:
         """All of a file, in order; of a large one, several pieces are on their way at the same time."""
         with self._open(operation, url, _flags("READ")) as file:
-            status, found = file.stat(timeout=self._timeout)
+            status, found = self._do(file.stat)
             _check(status, operation, url)
             size = int(found.size)
             deadline = time.monotonic() + patience(self._timeout, size)
@@ -277,7 +283,7 @@ class XrootdInterface:
                 parts, offset, end = [], begin, min(begin + PIECE, size)
                 while offset < end:
                     _in_time(operation, url, deadline)
-                    status, content = file.read(offset, end - offset, timeout=self._timeout)
+                    status, content = self._do(file.read, offset, end - offset)
                     _check(status, operation, url)
                     if not content:
                         raise error_of(errno.EBADMSG, operation, url, f"{offset} bytes came instead of {size}")
