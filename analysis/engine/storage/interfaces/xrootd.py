@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +26,6 @@ from analysis.engine.storage.base import (
 )
 from analysis.engine.storage.closing import xrootd_client
 from analysis.engine.storage.interfaces.common import (
-    CHUNK,
     FORKS,
     IS_FILE,
     IS_FOLDER,
@@ -172,14 +172,23 @@ class XrootdInterface:
                 _check(self._do(file.write, content)[0], "write", url)
 
     def upload(self, source: Path, url: str) -> None:
-        """Copy a local file to that very name."""
-        deadline = time.monotonic() + patience(self._timeout, source.stat().st_size)
+        """Copy a local file to that very name; of a large one, several pieces are on their way at the same time."""
+        size = source.stat().st_size
+        deadline = time.monotonic() + patience(self._timeout, size)
         with source.open("rb") as local, self._open("upload", url, _flags("DELETE")) as file:
-            offset = 0
-            while content := local.read(CHUNK):
+
+            def piece(begin: int) -> None:
                 _in_time("upload", url, deadline)
-                _check(self._do(file.write, content, offset, len(content))[0], "upload", url)
-                offset += len(content)
+                content = os.pread(local.fileno(), PIECE, begin)
+                _check(self._do(file.write, content, begin, len(content))[0], "upload", url)
+
+            if size <= PIECE:
+                for begin in range(0, size, PIECE):
+                    piece(begin)
+                return
+            with contextlib.closing(ahead(piece, range(0, size, PIECE), PIECES)) as pieces:
+                for _ in pieces:
+                    pass
 
     def download(self, url: str, destination: Path) -> str:
         """Copy a file to a local path; its Adler-32."""
