@@ -24,7 +24,7 @@ from tests.integration.test_batch_chain import Place, content, paths, place
 from tests.integration.test_concurrent import comparable, manifests
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, storage, testbed
-from tests.testbed.storage import Storage, Way
+from tests.testbed.storage import DAVS, ROOT, ROOT_TOKEN, TOKEN, WAYS, Storage, Way
 
 __all__ = ["htcondor", "sites", "slurm", "storage", "system", "testbed"]
 
@@ -35,12 +35,6 @@ NO_DELEGATION = "DELEGATE_JOB_GSI_CREDENTIALS = False"
 NOT_SHARED = {"LAW__batch__shared_filesystem": "False", "LAW__batch__output_delay": "2s"}
 
 
-WAYS = ROOT, ROOT_TOKEN, DAVS, TOKEN = (
-    Way("root", "alice.proxy"),
-    Way("root", "write.token"),
-    Way("davs", "alice.proxy"),
-    Way("davs", "write.token"),
-)
 USUAL = [("htcondor", DAVS), ("slurm", ROOT_TOKEN)]
 """How the whole chain goes if not all combinations are asked for: the two that it does not go on this machine."""
 OTHERS = [(system, way) for system in ("htcondor", "slurm") for way in WAYS if (system, way) not in USUAL]

@@ -23,7 +23,7 @@ from tests.chain import REPOSITORY, Law
 from tests.integration.storage_fixtures import storage
 from tests.integration.test_batch_chain import content, paths
 from tests.integration.test_concurrent import comparable, done, manifests
-from tests.testbed.storage import Protocol, Storage, Way
+from tests.testbed.storage import ROOT, TOKEN, WAYS, Protocol, Storage, Way
 
 __all__ = ["storage"]
 
@@ -33,8 +33,8 @@ WRITES = frozenset({"write", "mv", "rm", "rmdir", "mkdir"})
 """Requests that change something."""
 ALL_REMOTE = {"default": "wlcg, wlcg_fs"}
 SHORT = ("PlotCutflow",)
-USUAL = [Way("root", "alice.proxy"), Way("davs", "write.token")]
-OTHERS = [Way("root", "write.token"), Way("davs", "alice.proxy")]
+USUAL = [ROOT, TOKEN]
+OTHERS = [way for way in WAYS if way not in USUAL]
 """How the whole chain goes only if all combinations are asked for."""
 ONE_DATASET = ("MergeHistograms", "--dataset", "wjets")
 

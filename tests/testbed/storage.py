@@ -59,6 +59,15 @@ class Way(NamedTuple):
         return f"{self.protocol}-{self.credential}"
 
 
+WAYS = ROOT, ROOT_TOKEN, DAVS, TOKEN = (
+    Way("root", "alice.proxy"),
+    Way("root", "write.token"),
+    Way("davs", "alice.proxy"),
+    Way("davs", "write.token"),
+)
+"""All of them."""
+
+
 def count(log: str) -> Counter[str]:
     """Requests that a log tells of, by kind: ``stat``, ``dirlist``, ``open``, ``write``, ...
 
