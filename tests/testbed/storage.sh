@@ -72,18 +72,22 @@ make_clients() {
 }
 
 start_server() {
-  local log="${storage}/log/$1.log"
+  local log="${storage}/log/$1.log" keeper
   [[ "$1" != xrd-full ]] || mount_full
   [[ ! -f "${log}" || $(stat -c %s "${log}") -lt 100000000 ]] || mv "${log}" "${log}.old"
   (
     cd "${storage}/run"
     exec env -i PATH=/usr/local/bin:/usr/bin:/bin XDG_CACHE_HOME="${storage}/keys" \
       X509_CERT_DIR="${storage}/pki/certificates" XRD_LOGLEVEL=Error XRD_CONNECTIONWINDOW=5 XRD_CONNECTIONRETRY=2 \
-      XRD_STREAMERRORWINDOW=5 setpriv --reuid xrootd --regid xrootd --clear-groups \
-      xrootd -b -n "$1" -c "${storage}/etc/xrootd.cfg" -l "=${log}" -k hup -s "${storage}/run/$1.pid" \
+      XRD_STREAMERRORWINDOW=5 setsid "${here}/keep" "${storage}/log/crashes" \
+      setpriv --reuid xrootd --regid xrootd --clear-groups \
+      xrootd -n "$1" -c "${storage}/etc/xrootd.cfg" -l "=${log}" -k hup -s "${storage}/run/$1.pid" \
       > /dev/null 2>&1 < /dev/null
-  ) || give_up storage "$1 does not start"
+  ) &
+  keeper=$!
+  wait_for 40 ended_or_up "${keeper}" "$1" && ! gone "${keeper}" || give_up storage "$1 does not start"
 }
+ended_or_up() { gone "$1" || daemon_is_up storage "$2"; }
 
 mount_full() {
   local folder="${storage}/data/xrd-full/store"

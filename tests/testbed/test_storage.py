@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import itertools
 import os
+import signal
 import socket
 import ssl
 import stat
@@ -235,6 +236,16 @@ def test_a_crash_and_a_start(storage: Storage) -> None:
     assert after.pop("xrd-open") != before.pop("xrd-open")
     assert after == before
     assert https(storage, "GET", storage.url("xrd-open", "https", "crash/file")) == (200, DATA)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT], ids=lambda number: number.name)
+def test_a_crash_of_its_own_is_repaired(storage: Storage, number: signal.Signals) -> None:
+    """XRootD's server has such bugs."""
+    crashed, crashes = storage.processes()["xrd-auth"], storage.directory / "log" / "crashes"
+    seen = crashes.read_text().count(" xrd-auth ") if crashes.exists() else 0
+    os.kill(crashed, number)
+    assert wait_for(lambda: storage.processes().get("xrd-auth", crashed) != crashed and storage.is_up())
+    assert wait_for(lambda: crashes.read_text().count(" xrd-auth ") == seen + 1)
 
 
 def test_a_cache_reads_once(storage: Storage, tmp_path: Path) -> None:
