@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ _POLL = 0.02
 def main(scratch: Path) -> int:
     """Have a task run; the exit code is that of the process that ran it."""
     request: dict[str, Any] = json.loads((scratch / REQUEST).read_text())
+    (scratch / REQUEST).unlink()  # there may be secrets in it
     os.environ.update(request["environment"])
     for name in request["unset"]:
         os.environ.pop(name, None)
@@ -48,6 +50,8 @@ def main(scratch: Path) -> int:
         return _wait(worker)
     finally:
         tree.kill_descendants()
+        if end.is_alone:  # nobody else will remove it; in a container it is a mount, which stays, but empty
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _work(scratch: Path, request: dict[str, Any]) -> None:
@@ -93,6 +97,7 @@ class _End:
     def __init__(self, worker: int, patience: float) -> None:
         self._worker, self._patience = worker, patience
         self._begun = False
+        self.is_alone = False
 
     def begin(self) -> None:
         """Have it end; returns at once."""
@@ -106,6 +111,7 @@ class _End:
         """Have it end when nobody holds the lock any more; waits for that."""
         descriptor = os.open(life, os.O_RDWR)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self.is_alone = True
         self.begin()
 
     def _kill_later(self) -> None:

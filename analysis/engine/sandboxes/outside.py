@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from law.config import Config
+
 from analysis.engine import progress, slots
 from analysis.engine.sandboxes import inside, probe
 from analysis.engine.sandboxes.base import PATIENCE, Crossing, Running, Sandbox, SandboxError, Start
@@ -183,6 +185,8 @@ def _environment(task: AnalysisTask, sandbox: Sandbox, scratch: Path) -> dict[st
         for name in ("home", "tmp"):
             (scratch / name).mkdir()
         own = {name: value for name, value in os.environ.items() if name.startswith(_PREFIXES) or name in _NAMES}
+        if configured := Config.instance().config_file:  # which may be that of the directory where this runs
+            own["LAW_CONFIG_FILE"] = configured
         own |= {"HOME": str(scratch / "home"), "TMPDIR": str(scratch / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
     return {
         **own,

@@ -24,6 +24,7 @@ SECTION = "sandboxes"
 KINDS: tuple[str, ...] = get_args(Kind)
 NAMED = {**{kind: kind for kind in KINDS}, "singularity": "apptainer"}
 """Kinds by what people call them."""
+_MODES = ("ro", "rw")
 _OF_SETS = ("none", "venv", "docker", "apptainer")
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -69,7 +70,7 @@ def _options(section: str) -> dict[str, str]:
     if not law.config.has_section(section):
         return {}
     names = law.config.options(section, expand_vars=False, expand_user=False)
-    return {name: str(law.config.get(section, name, raw=True) or "").strip() for name in names}
+    return {name: str(law.config.get(section, name) or "").strip() for name in names}
 
 
 def option(section: str, name: str, default: str) -> str:
@@ -104,7 +105,8 @@ def sandbox_of(kind: str, name: str, software: str) -> Sandbox:
 def more_mounts(kind: str) -> list[Mount]:
     """Section ``docker_sandbox_volumes``, or that of apptainer: paths that are visible inside as well.
 
-    A value is ``ro`` or ``rw``; ``ro`` without one.
+    The name is the path, and the value ``ro`` or ``rw``, ``ro`` without one. As law allows for no variables in names, a
+    path with variables is part of the value, after which there may be the same: ``NAME: $PATH, rw``.
 
     Raises:
         ParameterError: for another value, or a path that is not there.
@@ -113,10 +115,11 @@ def more_mounts(kind: str) -> list[Mount]:
 
     section, found = f"{kind}_sandbox_volumes", []
     for name, value in _options(section).items():
-        mode = value or "ro"
-        path = Path(os.path.expandvars(os.path.expanduser(name)))  # noqa: PTH111
-        if mode not in {"ro", "rw"} or not path.is_absolute():
-            msg = f"law.cfg, section {section}: {name}: {mode} has to be an absolute path, and ro or rw"
+        before, _, last = value.rpartition(",")
+        text, mode = (before, last.strip()) if last.strip() in _MODES else (value, "ro")
+        path = Path(os.path.expandvars(os.path.expanduser(text.strip() or name)))  # noqa: PTH111
+        if not path.is_absolute():
+            msg = f"law.cfg, section {section}: {name}: {value} has to be an absolute path, and ro or rw"
             raise ParameterError(msg)
         if not path.exists():
             msg = f"law.cfg, section {section}: {path} does not exist: correct it, or make it"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import law
 import luigi
 from law.config import Config
+from law.util import brace_expand
 
 from analysis.engine import slots
 from analysis.engine.sandboxes.base import Mount, SandboxError
@@ -99,13 +100,23 @@ def _configuration() -> Iterator[Path]:
     """All files that law and luigi read: that of law may pull in others."""
     main = Config.instance().config_file
     if main:
-        yield Path(main)
-        for name in str(law.config.get_expanded("core", "extend", default="") or "").split(","):
-            if name.strip():
-                yield Path(main).parent / name.strip()
+        yield from _with_included(Path(main))
     for name in luigi.configuration.LuigiConfigParser._config_paths:
         if Path(name).is_absolute():
             yield Path(name)
+
+
+def _with_included(file: Path) -> Iterator[Path]:
+    """A file of law, and those that it names, which may name others: each counts from where it is."""
+    if not file.is_file():
+        return
+    yield file
+    skipped = ("defaults", "fallbacks", "includes", "env_sync", "luigi_sync", "resolve_deferred")
+    content = Config(str(file), **{f"skip_{what}": True for what in skipped})
+    for option in ("inherit", "extend"):
+        for name in brace_expand(str(content.get_expanded("core", option, None) or ""), split_csv=True):
+            if name.strip():
+                yield from _with_included(Path(os.path.normpath(file.parent / name.strip())))
 
 
 def _variable(name: str, make: bool = False) -> list[Path]:

@@ -109,3 +109,19 @@ def test_nothing_is_left_if_the_first_process_inside_is_killed(box: Box) -> None
         os.kill(first, signal.SIGKILL)
         assert run.process.wait(SOON) == 30
     assert "ended without an answer" in (box.folder / "log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_no_directory_is_left(box: Box, number: signal.Signals, tmp_path: Path) -> None:
+    """Nor are there secrets in it while the task runs."""
+    (tmp_path / "tmp").mkdir()
+    box.variables.update(TMPDIR=str(tmp_path / "tmp"), LAW__bash_sandbox_env__TOKEN="secret")
+
+    def directories() -> list[Path]:
+        return list((tmp_path / "tmp").glob("analysis-sandbox-*"))
+
+    with box.waiting("SandboxToy", "wait") as run:
+        (directory,) = directories()
+        assert not [path for path in directory.rglob("*") if path.is_file() and "secret" in path.read_text()]
+        os.kill(run.process.pid, number)
+        assert until(lambda: not directories(), SOON)

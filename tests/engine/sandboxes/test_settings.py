@@ -131,3 +131,9 @@ def test_variables(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE_B", "b")
     config("docker_sandbox_env", {"MINE_*": "", "OTHER": "x y"})
     assert settings.more_variables("docker") == {"MINE_A": "`a` $b", "MINE_B": "b", "OTHER": "x y"}
+
+
+def test_percent_signs_are_doubled(config: Write) -> None:
+    """As law has it, in all of its files."""
+    config("docker_sandbox_env", {"SHARE": "50%%"})
+    assert settings.more_variables("docker") == {"SHARE": "50%"}
