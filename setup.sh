@@ -19,20 +19,8 @@ if [ -n "${BASH_VERSION:-}" ] && [ "${BASH_SOURCE[0]}" = "$0" ]; then
   exit 1
 fi
 
-# Prints a colon-separated list ($1) with one entry ($2) at its front, and without the one it replaces ($3).
-_analysis_prepend() {
-  local list=":$1:" entry
-  for entry in "$2" "${3:-$2}"; do
-    while case "${list}" in *":${entry}:"*) true ;; *) false ;; esac; do
-      list="${list%%":${entry}:"*}:${list#*":${entry}:"}"
-    done
-  done
-  list="${list#:}" && list="${list%:}"
-  printf '%s' "$2${list:+:${list}}"
-}
-
 _analysis_setup() {
-  local file base environment dev="" message
+  local file base list=analysis message
   if [ -n "${ZSH_VERSION:-}" ]; then
     emulate -L zsh  # the options of the caller come back at the end of the function
     eval 'file="${(%):-%x}"'
@@ -42,25 +30,24 @@ _analysis_setup() {
   case "${file}" in */*) ;; *) file="./${file}" ;; esac
   base="$(CDPATH="" builtin cd -- "${file%/*}" > /dev/null && pwd)" || return 1
 
-  case " $* " in *" --dev "*) dev="--dev" ;; esac
-  case "${ANALYSIS_DEV:-0}" in 0 | "") ;; *) dev="--dev" ;; esac
-  environment="$(bash "${base}/sandboxes/environment.sh" ${dev:+"${dev}"})" || return 1
+  case " $* " in *" --dev "*) list=dev ;; esac
+  case "${ANALYSIS_DEV:-0}" in 0 | "") ;; *) list=dev ;; esac
+  # shellcheck source=sandboxes/activate.sh
+  . "${base}/sandboxes/activate.sh"
+  _analysis_activate "${base}/sandboxes" "${list}" || return 1
 
   # What still points to the copy of the repository that was set up in this shell before follows to this one.
   if [ -n "${ANALYSIS_BASE:-}" ] && [ "${ANALYSIS_BASE}" != "${base}" ]; then
     [ "${LAW_HOME:-}" != "${ANALYSIS_BASE}/.law" ] || unset LAW_HOME
     [ "${ANALYSIS_STORE:-}" != "${ANALYSIS_BASE}/data/store" ] || unset ANALYSIS_STORE
   fi
-  PATH="$(_analysis_prepend "${PATH}" "${environment}/bin" "${VIRTUAL_ENV:+${VIRTUAL_ENV}/bin}")"
   PYTHONPATH="$(_analysis_prepend "${PYTHONPATH:-}" "${base}" "${ANALYSIS_BASE:-}")"
-  export PATH PYTHONPATH
-  export VIRTUAL_ENV="${environment}"
+  export PYTHONPATH
   export ANALYSIS_BASE="${base}"
   export ANALYSIS_STORE="${ANALYSIS_STORE:-${base}/data/store}"
   export LAW_HOME="${LAW_HOME:-${base}/.law}"
   export LAW_CONFIG_FILE="${base}/law.cfg"
   export ANALYSIS_PROFILE="${ANALYSIS_PROFILE:-local}"
-  unset PYTHONHOME
 
   # The index tells law which module a task is in, and the completion what can be typed.
   if [ ! -s "${LAW_HOME}/index" ] || [ ! -e "${LAW_HOME}/values" ] || [ -n "$(find \
@@ -77,8 +64,8 @@ _analysis_setup() {
 }
 
 if _analysis_setup "$@"; then
-  unset -f _analysis_setup _analysis_prepend
+  unset -f _analysis_setup _analysis_activate _analysis_prepend
 else
-  unset -f _analysis_setup _analysis_prepend
+  unset -f _analysis_setup _analysis_activate _analysis_prepend
   return 1
 fi

@@ -1,19 +1,36 @@
 #!/usr/bin/env bash
-# Prints the directory of the Python environment that belongs to the pinned list; builds it when there is none yet.
+# Prints the directory of the Python environment that belongs to a pinned list; builds it when there is none yet.
 #
-#   sandboxes/environment.sh [--dev]
+#   sandboxes/environment.sh [--hash] [LIST]
 #
+# LIST is columnar, ml, stats, dev (or --dev) or analysis, the default; with --hash, its hash is printed and nothing built.
 # An environment is a directory <hash of the list>-py3.X; it counts only if its file .complete, written last, says that
 # it was built in this very place. setup.sh calls this each time it is sourced, hence no process that is not needed.
 set -euo pipefail
 unset CDPATH
 
-say() { printf 'setup.sh: %s\n' "$*" >&2; }
+say() { printf '%s: %s\n' "${caller}" "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
-base=$(cd -- "${BASH_SOURCE[0]%/*}/.." && pwd)
-list="${base}/sandboxes/analysis.txt"
-[[ "${1:-}" != --dev ]] || list="${base}/sandboxes/dev.txt"
+only_hash=""
+if [[ "${1:-}" == --hash ]]; then
+  only_hash=yes
+  shift
+fi
+name=${1:-analysis}
+name=${name#--}
+caller=setup.sh
+[[ "${name}" == @(analysis|dev) ]] || caller="venv_${name}.sh"
+script=${BASH_SOURCE[0]}
+[[ "${script}" == */* ]] || script="./${script}"
+base=$(cd -- "${script%/*}/.." && pwd)
+list="${base}/sandboxes/${name}.txt"
+[[ -f "${list}" && "${name}" != */* ]] || {
+  caller=environment.sh
+  lists=("${base}"/sandboxes/*.txt)
+  lists=("${lists[@]##*/}")
+  fail "there is no list '${name}': there are ${lists[*]%.txt}."
+}
 environments="${ANALYSIS_ENV_DIR:-${base}/.venv}"
 [[ "${environments}" == /* ]] || environments="${PWD}/${environments}"
 needed_mb=2000
@@ -44,7 +61,7 @@ find_complete() {
   for directory in "$@"; do
     [[ -x "${directory}/bin/python" && -f "${directory}/.complete" ]] || continue
     { read -r location && read -r made_with; } < "${directory}/.complete" || continue
-    [[ "${location}" -ef "${directory}" ]] || continue  # moved or copied: its scripts point elsewhere
+    [[ "${location}" -ef "${directory}" ]] || continue  # moved, or copied, perhaps by half
     [[ -z "${wanted}" || "${made_with}" == "${wanted}" ]] || continue
     [[ -n "${newest}" && ! "${directory}/.complete" -nt "${newest}/.complete" ]] || newest=${directory}
   done
@@ -82,7 +99,9 @@ check_disk() {
 # One build at a time: the lock belongs to descriptor 9, so it ends with this process, however that ends.
 lock() {
   local take='import fcntl, sys; fcntl.flock(9, fcntl.LOCK_EX | (fcntl.LOCK_NB if sys.argv[1:] else 0))'
-  exec 9> "${environments}/.lock"
+  [[ -e "${environments}/.lock" ]] || (umask 0 && : >> "${environments}/.lock") 2> /dev/null || true
+  # of another user who shares the directory, or on a server: there only who can write can lock
+  if [[ -w "${environments}/.lock" ]]; then exec 9>> "${environments}/.lock"; else exec 9< "${environments}/.lock"; fi
   "$1" -I -c "${take}" try 2> /dev/null && return
   say "another shell builds an environment in ${environments}, waiting for it ..."
   "$1" -I -c "${take}" || fail "${environments} cannot be locked: set ANALYSIS_ENV_DIR to a directory on a local disk."
@@ -103,7 +122,7 @@ find_uv() {
 
 # The list names every package of the closure: --no-deps installs these versions and no others.
 install_with_uv() {
-  "$1" venv --quiet --clear --python "$2" "$3" &&
+  "$1" venv --quiet --clear --relocatable --python "$2" "$3" &&
     "$1" pip install --quiet --python "$3/bin/python" --no-deps --compile-bytecode -r "${list}"
 }
 
@@ -132,13 +151,14 @@ build() {
   find_complete "" "${directory}" && return  # by another shell, while this one waited
 
   check_disk
+  umask 022  # for whoever shares the directory
   log="${directory}.log"
   say "creating the environment with Python ${version} (about 1 minute, once) ..."
   rm -rf "${directory}"
   if ! install "${python}" "${directory}" > "${log}" 2>&1; then
     say "the packages could not be installed (all of it in ${log}); the last lines were:"
     tail -n 5 "${log}" >&2
-    fail "the environment was not created: check the network and the free disk, and source setup.sh again" \
+    fail "the environment was not created: check the network and the free disk, and source ${caller} again" \
       "(on Debian, 'apt-get install python3-venv' if it says that ensurepip is missing)."
   fi
   printf '%s\n' "${directory}" "${ANALYSIS_PYTHON:-${python}}" > "${directory}/.complete.new"
@@ -149,6 +169,10 @@ build() {
 }
 
 key=$(list_hash)
+if [[ -n "${only_hash}" ]]; then
+  echo "${key}"
+  exit
+fi
 find_complete "${ANALYSIS_PYTHON:-}" "${environments}/${key}"-py3.* && exit
 python=$(pick_python)  # only now: starting Python costs more than all of the above
 if [[ -n "${ANALYSIS_PYTHON:-}" ]]; then

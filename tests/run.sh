@@ -64,14 +64,14 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The batch systems and the storage that tests need; the tests say what is missing where they cannot be had.
+# The batch systems, the storage and the containers that tests need; the tests say what is missing where they cannot be had.
 testbed() {
   local system
   if ! has_testbed; then
     echo "not on this machine: only for root, on Debian"
     return
   fi
-  for system in htcondor slurm storage; do
+  for system in htcondor slurm storage sandboxes; do
     if ! tests/testbed/status "${system}" > /dev/null; then started+=("${system}"); fi
   done
   tests/testbed/up && tests/testbed/status || return

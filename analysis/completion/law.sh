@@ -10,7 +10,7 @@
 _analysis_options() {
   case "$1" in
     law) _analysis_found="run index config software completion location quickstart luigid --help --version" ;;
-    analysis) _analysis_found="history logs jobs gc credentials ls cp rm cache --help" ;;
+    analysis) _analysis_found="history logs jobs gc credentials ls cp rm cache doctor --help" ;;
     run) _analysis_found="--workers --local-scheduler --scheduler-host --scheduler-port --log-level --help" ;;
     index) _analysis_found="--modules --no-externals --remove --show --location --quiet --verbose --help" ;;
     config) _analysis_found="--remove --expand --location --help" ;;
@@ -25,6 +25,7 @@ _analysis_options() {
     cp) _analysis_found="--recursive --force --help" ;;
     rm) _analysis_found="--recursive --dry-run --yes --help" ;;
     cache) _analysis_found="--clear --help" ;;
+    doctor) _analysis_found="--json --from --help" ;;
     *) _analysis_found="--help" ;;
   esac
 }

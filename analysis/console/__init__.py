@@ -7,8 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from analysis.console import cache, cp, credentials, gc, history, jobs, logs, ls, rm
-from analysis.console.tasks import UnknownTaskError
+from analysis.console import cache, cp, credentials, doctor, gc, history, jobs, logs, ls, rm
 from analysis.errors import AnalysisError
 
 COMMANDS = {
@@ -21,6 +20,7 @@ COMMANDS = {
     "cp": cp,
     "rm": rm,
     "cache": cache,
+    "doctor": doctor,
 }
 """Each has ``HELP``, ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit code."""
 
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE
     except AnalysisError as error:
+        from analysis.console.tasks import UnknownTaskError
         from analysis.engine.storage.masking import masked
 
         print(masked(f"{type(error).__name__}: {error}"), file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import getpass
+import inspect
 import logging
 import socket
 import time
@@ -23,6 +24,7 @@ from analysis.engine.leftovers import lock_path, remove_leftovers
 from analysis.engine.manifest import FOLDER, Adoption, Manifest, ManifestName, OutputRecord, checksum
 from analysis.engine.recipe import digest_of
 from analysis.engine.recipes import required_tasks
+from analysis.engine.sandboxes import outside
 from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage.base import Lock, RemoteError
@@ -66,6 +68,11 @@ class Commit:
         self.snapshot = task.snapshot or session.snapshot_for(task)
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
+        for path in self._promised:
+            if not path.is_relative_to(self._store.root):
+                where = f"not in its store {self._store.root}"
+                msg = f"{self._title} promises {path}, which is {where}: make it by self.target(name)"
+                raise OutputError(msg)
         self._staged: dict[PurePath, tuple[Path, Expectation]] = {}
         self._names = self._present(names)
         self._sums: dict[PurePath, tuple[int, str]] = {}
@@ -271,11 +278,19 @@ def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
     While it runs, the branch is locked. If another process made the outputs meanwhile, or they turn out to be made of
     the same files as before, it does not run at all.
     """
+    if inspect.isgeneratorfunction(run):
+        msg = (
+            f"{run.__qualname__}() yields tasks, which cannot be committed: name them in requires(), or in a branch map"
+        )
+        raise TypeError(msg)
 
     @functools.wraps(run)
     def wrapper(task: AnalysisTask) -> None:
         if task.commit is not None:  # run() of a subclass calls that of its base class: one commit for both
             run(task)
+            return
+        if (sandbox := outside.chosen(task)) is not None:
+            outside.enter(task, sandbox)
             return
         ahead = task.pipeline.claim(task) if task.pipeline else None
         with ExitStack() as end:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8
 _MODES = {"i": "interactive", "a": "all", "d": "dry"}
-_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_FLAGS = {**dict.fromkeys(("true", "yes", "y", "1"), True), **dict.fromkeys(("false", "no", "n", "0"), False)}
 
 
 class Extent(NamedTuple):

@@ -11,6 +11,7 @@ from analysis.engine.errors import RecipeCycleError
 from analysis.engine.manifest import Manifest
 from analysis.engine.recipe import changes
 from analysis.engine.recipes import required_tasks
+from analysis.engine.sandboxes import outside
 from analysis.engine.snapshot import Snapshot, State
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _row(task: AnalysisTask, snapshot: Snapshot, samples: Sequence[Manifest]) ->
         changed=len(changed),
         affected=len(stale) - len(changed),
         backend=getattr(task, "effective_workflow", None) or "local",
-        sandbox="none",
+        sandbox=str(outside.declared(task) or "none"),
         reason="; ".join(_reasons(task, snapshot, missing, changed, len(stale) > len(changed))),
         cpu_seconds=None if cpu is None else cpu * number,
         bytes=None if size is None else int(size * number),

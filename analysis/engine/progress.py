@@ -10,11 +10,13 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress, TaskID
 
     from analysis.engine.manifest import Manifest
 
-_bars: Bars | None = None
+_bars: Bars | Relay | None = None
 
 
 def start() -> None:
@@ -22,6 +24,27 @@ def start() -> None:
     global _bars  # noqa: PLW0603
     if _bars is None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         _bars = Bars()
+
+
+def has_bars() -> bool:
+    """Whether there are bars."""
+    return _bars is not None
+
+
+def forward(send: Callable[[str, int, int], None]) -> None:
+    """Let another process draw the bars.
+
+    Args:
+        send: tells it what :meth:`Bars.send` is told.
+    """
+    global _bars  # noqa: PLW0603
+    _bars = Relay(send)
+
+
+def send(family: str, expected: int, done: int) -> None:
+    """Take in what another process was told."""
+    if _bars is not None:
+        _bars.send(family, expected, done)
 
 
 def expect(family: str, branches: int) -> None:
@@ -45,6 +68,21 @@ def summary(manifest: Manifest) -> str:
     seconds = manifest.resources.get("wall_seconds", 0.0)
     events = manifest.accounting.get("events_out")
     return f"done in {seconds:.1f} s" + (f", {int(events):,} events" if events is not None else "")
+
+
+class Relay:
+    """Bars that another process draws.
+
+    Args:
+        tell: tells it.
+    """
+
+    def __init__(self, tell: Callable[[str, int, int], None]) -> None:
+        self._tell = tell
+
+    def send(self, family: str, expected: int = 0, done: int = 0) -> None:
+        """Count branches that will run, or that are done."""
+        self._tell(family, expected, done)
 
 
 class Bars:

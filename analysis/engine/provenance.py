@@ -22,11 +22,12 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 @functools.cache
 def here() -> dict[str, Any]:
-    """Host, backend, batch job, and the state of the code: in a job, that of the submitting side."""
+    """Host, backend, batch job, sandbox, and the state of the code: in a job, that of the submitting side."""
     return {
         "host": socket.gethostname(),
         "backend": os.environ.get("ANALYSIS_JOB_BACKEND") or "local",
         "job": os.environ.get("ANALYSIS_JOB_ID") or None,
+        "sandbox": os.environ.get("ANALYSIS_SANDBOX") or "none",
         "git_commit": git_commit(),
         "git_dirty": git_dirty(),
     }

@@ -14,6 +14,7 @@ import luigi
 from analysis.engine import code, pins
 from analysis.engine.errors import RecipeCycleError
 from analysis.engine.recipe import Digest, Recipe, digest_of, hash_text, plain, shared_digest
+from analysis.engine.sandboxes import outside
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -129,7 +130,8 @@ class Recipes:
                 parameters=whole.recipe_parameters(),
                 code={**found.units, **({"revision": str(task.revision)} if task.revision else {})},
                 settings=plain(whole.configuration(outputs)),
-                sandbox=sandbox_identity(
+                sandbox=outside.foreign_identity(task)
+                or sandbox_identity(
                     task.pinned_list, {*found.packages, *(name.partition(".")[0] for name in task.preload)}
                 ),
             )

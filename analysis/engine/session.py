@@ -13,6 +13,7 @@ import luigi
 from luigi.cmdline_parser import CmdlineParser
 
 from analysis.engine import plan, policy, progress, slots, watch
+from analysis.engine.backends import tree
 from analysis.engine.backends.jobenv import job_files
 from analysis.engine.backends.settings import batch_settings
 from analysis.engine.errors import ExpensiveRunError
@@ -92,6 +93,7 @@ def remember_root(task: AnalysisTask) -> None:
         _root = _snapshot = None
         raise
     sys.excepthook = _tell_error
+    tree.take_children_along()
     slots.configure(workers, processes)
     if task.workflow == "local":  # jobs have a line of their own
         progress.start()

@@ -95,6 +95,22 @@ def configure(workers: int, processes: int = 1) -> None:
     _pool = _Pool(os.getpid(), max(workers, 1), folder)
 
 
+def place() -> tuple[str, int]:
+    """Where the slots are, for :func:`join`: a folder, empty for none, and their number."""
+    return str(_pool.folder or ""), _pool.workers
+
+
+def join(folder: Path | None, workers: int) -> None:
+    """Use the slots of another process, which has made them.
+
+    Args:
+        folder: where they are; ``None`` for none.
+        workers: how many.
+    """
+    global _pool  # noqa: PLW0603
+    _pool = _Pool(os.getpid() if folder is None else -1, workers, folder)
+
+
 def workers() -> int:
     """How many slots there are."""
     return _pool.workers

@@ -17,6 +17,7 @@ from analysis.engine.errors import ParameterError
 from analysis.engine.manifest import Manifest
 from analysis.engine.placed import PlacedTask
 from analysis.engine.questions import QuestionsTask
+from analysis.engine.sandboxes.options import SandboxedTask
 from analysis.engine.shards import shard_of
 from analysis.engine.snapshot import Snapshot, State
 from analysis.engine.storage.masking import masked
@@ -32,7 +33,7 @@ _PLUMBING = ("requires", "workflow_requires", "output", "create_branch_map", "st
 """What these methods read of the configuration shows in branches, paths and requirements."""
 
 
-class AnalysisTask(PlacedTask, QuestionsTask, BatchTask):
+class AnalysisTask(PlacedTask, QuestionsTask, BatchTask, SandboxedTask):
     """A task whose outputs are committed: they exist whole, with a manifest, or the task is not complete.
 
     A subclass declares parameters, ``requires()``, ``output()`` and ``run()``, and in ``configuration()`` the settings

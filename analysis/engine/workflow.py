@@ -12,6 +12,7 @@ from law.workflow.local import LocalWorkflowProxy
 
 from analysis.engine.branches import run_branches
 from analysis.engine.errors import ParameterError
+from analysis.engine.sandboxes import outside
 from analysis.engine.task import AnalysisTask
 
 
@@ -20,7 +21,10 @@ class LocalProxy(LocalWorkflowProxy):  # type: ignore[misc]
 
     def run(self) -> None:
         """Run all branches that are not complete."""
-        run_branches(self.task)
+        if (sandbox := outside.chosen(self.task)) is not None:
+            outside.enter(self.task, sandbox)
+        else:
+            run_branches(self.task)
 
 
 class BatchProxy(BaseWorkflowProxy):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.tasks.build_model import BuildModel
+from analysis.tasks.doctor import Doctor
 from analysis.tasks.evaluate_model import EvaluateModel
 from analysis.tasks.fill_histograms import FillHistograms, MergeHistograms
 from analysis.tasks.fit_model import FitModel
@@ -23,6 +24,7 @@ from analysis.tasks.train_model import TrainModel
 
 __all__ = [
     "BuildModel",
+    "Doctor",
     "EvaluateModel",
     "FillHistograms",
     "FitModel",

@@ -17,6 +17,7 @@ class CampaignTask(AnalysisTask):
     """A task of one campaign."""
 
     exclude_index = True
+    pinned_list = "columnar"
 
     campaign = luigi.Parameter(
         default="demo",

@@ -26,6 +26,7 @@ class TemplatesTask(FoldsTask):
     """A task that uses the histograms of all data sets, or published ones."""
 
     exclude_index = True
+    pinned_list = "stats"
 
     histograms = luigi.Parameter(
         default="",

@@ -18,6 +18,7 @@ class EvaluateModel(ReducedShiftWorkflow, FoldsTask):
     """Score all assignments of jets in region 4j2b and keep the best. One branch per reduced file."""
 
     preload = ("numpy", "awkward", "vector", "pyarrow.parquet", "xgboost")
+    pinned_list = "ml"
 
     def workflow_requires(self) -> dict[str, Any]:
         """All models, reduced files and their observables."""

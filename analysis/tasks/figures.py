@@ -79,6 +79,7 @@ class VariablesTask(TemplatesTask):
     """A task that looks at some variables."""
 
     exclude_index = True
+    pinned_list = "columnar"
 
     variables = law.CSVParameter(
         default=(),

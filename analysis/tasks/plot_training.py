@@ -19,6 +19,8 @@ from analysis.tasks.train_model import FoldsTask, TrainModel
 class PlotTraining(FoldsTask, FiguresTask):
     """Draw learning curves, scores of right and wrong assignments, and the efficiency for the right triplet of jets."""
 
+    pinned_list = "ml"
+
     def requires(self) -> dict[str, Any]:
         """Models; events, training columns and scores of the data sets they learned from."""
         models = TrainModel.req(self, branch=-1)

@@ -44,6 +44,7 @@ class TrainModel(FoldsTask, AnalysisWorkflow):
     """Train the classifier that assigns jets to quarks. One branch per fold."""
 
     preload = ("numpy", "awkward", "pyarrow.parquet", "xgboost", "sklearn")
+    pinned_list = "ml"
 
     def create_branch_map(self) -> dict[int, int]:
         """Folds."""

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -346,3 +346,12 @@ def test_outputs_of_other_tasks_cannot_be_read(monkeypatch: pytest.MonkeyPatch) 
         task.run()
     assert not Path(task.output().path).exists()
     assert Write().complete()
+
+
+def test_dynamic_dependencies_are_refused() -> None:
+    """They would be run, and the outputs of this task forgotten."""
+    with pytest.raises(TypeError, match=r"Dynamic.run\(\) yields tasks, which cannot be committed: name them in req"):
+
+        class Dynamic(AnalysisTask):
+            def run(self) -> Iterator[AnalysisTask]:
+                yield self

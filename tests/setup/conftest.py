@@ -75,9 +75,9 @@ class Project:
     path: Path
     environments: Path
 
-    @property
-    def key(self) -> str:
-        lines = (self.path / "sandboxes" / "analysis.txt").read_text().splitlines(keepends=True)
+    def key(self, name: str = "analysis") -> str:
+        """Hash of a pinned list."""
+        lines = (self.path / "sandboxes" / f"{name}.txt").read_text().splitlines(keepends=True)
         pins = "".join(line for line in lines if not line.lstrip().startswith("#"))
         return hashlib.sha256(pins.encode()).hexdigest()[:12]
 
@@ -107,9 +107,9 @@ class Project:
             check=False,
         )
 
-    def pin(self, *packages: str) -> None:
-        """Replace the pinned list, so that building an environment takes a second."""
-        (self.path / "sandboxes" / "analysis.txt").write_text("\n".join(packages) + "\n")
+    def pin(self, *packages: str, name: str = "analysis") -> None:
+        """Replace a pinned list, so that building an environment takes a second."""
+        (self.path / "sandboxes" / f"{name}.txt").write_text("\n".join(packages) + "\n")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def project(tmp_path: Path) -> Project:
 def ready(project: Project) -> Project:
     """A copy whose environment stands: it hands on to the Python of this test run."""
     version = ".".join(map(str, sys.version_info[:2]))
-    environment = project.environments / f"{project.key}-py{version}"
+    environment = project.environments / f"{project.key()}-py{version}"
     (environment / "bin").mkdir(parents=True)
     python = f'"{sys.executable}"'
     for name, command in {"python": python, "law": f"{python} -c 'import law.cli; exit(law.cli.run())'"}.items():

@@ -25,6 +25,10 @@ HEAVY = {
 }
 
 
+SETS = ["columnar", "ml", "stats"]
+LISTS = ["analysis.txt", "dev.txt", *(f"{name}.txt" for name in SETS)]
+
+
 def pins(name: str) -> list[str]:
     """Lines of a pinned list without its annotations."""
     lines = (REPOSITORY / "sandboxes" / name).read_text().splitlines()
@@ -49,11 +53,23 @@ def test_dev_list_extends_the_other_with_the_same_versions() -> None:
 
 
 def test_lists_name_versions_and_nothing_else() -> None:
-    for name in ("analysis.txt", "dev.txt"):
+    for name in LISTS:
         lines = pins(name)
         assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; .+)?", line)] == []
         assert list(pinned(name)) == sorted(pinned(name))
         assert not re.search(r"nvidia|dask|^xgboost==", "\n".join(lines), re.MULTILINE)
+
+
+def test_sets_are_parts_of_the_whole() -> None:
+    """They name packages only, so that nothing but analysis.in decides on a version."""
+    whole = pinned("analysis.txt")
+    for name in ("core", *SETS):
+        lines = (REPOSITORY / "sandboxes" / f"{name}.in").read_text().splitlines()
+        asked = {line for line in lines if line and not line.startswith(("#", "-r core.in"))}
+        assert {package for package in asked if package.lower() not in whole} == set()
+        assert ("-r core.in" in lines) == (name != "core")
+    for name in SETS:
+        assert pinned(f"{name}.txt").items() < whole.items()
 
 
 def test_project_metadata_agree_with_the_lists() -> None:

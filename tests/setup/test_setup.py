@@ -4,17 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.setup.conftest import Project
 
 SHELLS = ["bash", "zsh"]
 SOURCE = 'source "$SETUP"'
+SETS = ["columnar", "ml", "stats"]
 REPORT = "env | grep -E '^(ANALYSIS_BASE|ANALYSIS_STORE|LAW_HOME|LAW_CONFIG_FILE|PATH|PYTHONPATH|VIRTUAL_ENV)=' | sort"
 
 
@@ -180,10 +180,21 @@ def test_refuses_a_place_that_cannot_be_written(project: Project, tmp_path: Path
     assert "cannot be written: set ANALYSIS_ENV_DIR" in done.stderr
 
 
+def source_of(name: str) -> str:
+    """The command that puts a shell into the environment of a pinned list."""
+    return SOURCE if name == "analysis" else f'source "${{SETUP%/*}}/sandboxes/venv_{name}.sh"'
+
+
+either_way = pytest.mark.parametrize("name", ["analysis", "columnar"])
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize("installer", ["uv", "uv of its own", "pip"])
-def test_builds_what_the_list_pins(project: Project, tmp_path: Path, installer: str) -> None:
-    project.pin("six==1.17.0", "law==0.1.21")
+@pytest.mark.parametrize(
+    ("name", "installer"),
+    [("analysis", "uv"), ("analysis", "uv of its own"), ("analysis", "pip"), ("columnar", "uv"), ("ml", "pip")],
+)
+def test_builds_what_the_list_pins(project: Project, tmp_path: Path, name: str, installer: str) -> None:
+    project.pin("six==1.17.0", "law==0.1.21", name=name)
     if installer != "uv":
         fake_program(tmp_path / "bin", "uv", "exit 1")
     if installer == "pip":
@@ -191,7 +202,7 @@ def test_builds_what_the_list_pins(project: Project, tmp_path: Path, installer: 
         (project.environments / ".uv").touch()  # in the way of an own uv
     script = f"""
         PATH="$FIRST:$PATH"
-        {SOURCE}
+        {source_of(name)}
         python -c "import six; print(six.__version__, six.__cached__)"
         head -c 2 "$(command -v law)"
     """
@@ -206,44 +217,49 @@ def test_builds_what_the_list_pins(project: Project, tmp_path: Path, installer: 
 
 
 @pytest.mark.integration
-def test_two_shells_at_once_build_once(project: Project) -> None:
-    project.pin("six==1.17.0")
-    command = ["bash", str(project.path / "sandboxes" / "environment.sh")]
+@either_way
+def test_shells_at_once_build_once(project: Project, name: str) -> None:
+    project.pin("six==1.17.0", name=name)
+    command = ["bash", str(project.path / "sandboxes" / "environment.sh"), name]
     shells = [
         subprocess.Popen(command, env=project.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        for _ in range(4)
     ]
     outputs = [shell.communicate() for shell in shells]
-    assert [shell.returncode for shell in shells] == [0, 0]
-    assert outputs[0][0] == outputs[1][0]
+    assert [shell.returncode for shell in shells] == [0] * 4
+    assert len({stdout for stdout, _ in outputs}) == 1
     assert sum("creating the environment" in stderr for _, stderr in outputs) == 1
 
 
 @pytest.mark.integration
-def test_a_killed_build_counts_for_nothing(project: Project, tmp_path: Path) -> None:
-    project.pin("six==1.17.0")
+@either_way
+def test_a_killed_build_counts_for_nothing(project: Project, tmp_path: Path, name: str) -> None:
+    project.pin("six==1.17.0", name=name)
+    source = source_of(name)
     # all is installed, and the build is killed where it would say so
     fake_program(tmp_path / "bin", "mv", "kill -9 $PPID")
-    killed = project.shell(f'PATH="$FIRST:$PATH"; {SOURCE}; echo rc=$?', FIRST=str(tmp_path / "bin"))
+    killed = project.shell(f'PATH="$FIRST:$PATH"; {source}; echo rc=$?', FIRST=str(tmp_path / "bin"))
     assert killed.stdout == "rc=1\n"
     directory = next(project.environments.glob("*-py3.??"))
     assert (directory / "bin" / "python").exists()
     (directory / "half-written").touch()
 
-    done = project.shell(f"{SOURCE}; python -c 'import six'; echo rc=$?")
+    done = project.shell(f"{source}; python -c 'import six'; echo rc=$?")
     assert "creating the environment" in done.stderr
     assert done.stdout == "rc=0\n"
     assert not (directory / "half-written").exists()
 
 
 @pytest.mark.integration
-def test_a_failed_installation_is_explained(project: Project) -> None:
-    project.pin("six==0.0.999")
-    done = project.shell(f"{SOURCE}; echo rc=$?; command -v law")
+@pytest.mark.parametrize(("name", "caller"), [("analysis", "setup.sh"), ("stats", "venv_stats.sh")])
+def test_a_failed_installation_is_explained(project: Project, name: str, caller: str) -> None:
+    project.pin("six==0.0.999", name=name)
+    done = project.shell(f"{source_of(name)}; echo rc=$?; command -v law")
     assert done.stdout.splitlines()[0] == "rc=1"
     assert "the packages could not be installed" in done.stderr
     assert "six==0.0.999" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("setup.sh: the environment was not created")
+    assert done.stderr.splitlines()[-1].startswith(f"{caller}: the environment was not created")
+    assert f"and source {caller} again" in done.stderr
     assert not list(project.environments.glob("*/.complete"))
 
 
@@ -255,6 +271,87 @@ def test_a_moved_copy_builds_its_own(project: Project, tmp_path: Path) -> None:
     done = project.shell(f'source "{tmp_path}/moved/setup.sh"; command -v python', ANALYSIS_ENV_DIR="")
     assert "creating the environment" in done.stderr
     assert done.stdout.startswith(f"{tmp_path}/moved/.venv/")
+
+
+@pytest.mark.integration
+def test_a_moved_environment_runs(project: Project, tmp_path: Path) -> None:
+    """It can be unpacked anywhere, where the same Python is; but it is not taken for complete there."""
+    project.pin("tabulate==0.10.0", name="ml")
+    built = project.shell(f'{source_of("ml")}; printf %s "$VIRTUAL_ENV"').stdout
+    moved = tmp_path / "elsewhere" / built.rpartition("/")[2]
+    moved.parent.mkdir()
+    shutil.move(built, moved)
+    done = project.shell(
+        'echo 1 2 | "$MOVED/bin/tabulate"; "$MOVED/bin/python" -c "$CODE"', MOVED=str(moved), CODE=WHERE
+    )
+    assert done.stdout.splitlines() == ["-  -", "1  2", "-  -", str(moved), str(moved)]
+    again = project.shell(source_of("ml"), ANALYSIS_ENV_DIR=str(moved.parent))
+    assert "creating the environment" in again.stderr
+
+
+@pytest.mark.integration
+def test_others_can_read_an_environment_and_build_beside_it(project: Project) -> None:
+    project.pin("six==1.17.0", name="ml")
+    done = project.shell(f'umask 077; {source_of("ml")}; umask; printf %s "$VIRTUAL_ENV"')
+    mask, environment = done.stdout.splitlines()
+    assert mask == "0077"
+    found = [project.environments / ".lock", *Path(environment).rglob("*")]
+    assert [path for path in found if not path.is_symlink() and not path.stat().st_mode & 0o004] == []
+    (project.environments / ".lock").chmod(0o444)
+    project.pin("six==1.16.0", name="ml")
+    assert project.shell(f"{source_of('ml')}; python -c 'import six; print(six.__version__)'").stdout == "1.16.0\n"
+
+
+WHERE = "import pathlib, sys, tabulate; print(sys.prefix, pathlib.Path(tabulate.__file__).parents[4], sep='\\n')"
+
+
+@pytest.fixture
+def sets(ready: Project) -> Project:
+    """A copy with an environment for each software set, too."""
+    whole = next(ready.environments.glob("*-py3.*"))
+    for name in SETS:
+        own = ready.environments / whole.name.replace(ready.key(), ready.key(name))
+        shutil.copytree(whole, own)
+        (own / ".complete").write_text(f"{own}\n{sys.executable}\n")
+    return ready
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("options", ["", "set -eu; "])
+def test_software_set_takes_the_place_of_the_environment(sets: Project, shell: str, options: str) -> None:
+    script = f"{options}{SOURCE}; {REPORT}" + "".join(f"; echo ---; {source_of(name)}; {REPORT}" for name in SETS)
+    done = sets.shell(script, shell, PYTHONHOME="/nowhere")
+    assert (done.returncode, done.stderr) == (0, "")
+    whole, *found = (environment_of(part) for part in done.stdout.split("---\n"))
+    for name, variables in zip(SETS, found, strict=True):
+        own = str(sets.environments / f"{sets.key(name)}-py{sys.version_info[0]}.{sys.version_info[1]}")
+        assert variables == {
+            key: value.replace(whole["VIRTUAL_ENV"], own) if key in {"PATH", "VIRTUAL_ENV"} else value
+            for key, value in whole.items()
+        }
+
+
+@pytest.mark.parametrize(("shell", "names"), [("bash", "compgen -A function; compgen -v"), ("zsh", "typeset +")])
+def test_software_set_leaves_nothing_else_behind(sets: Project, shell: str, names: str) -> None:
+    script = f"before=$({names}); cd copy/sandboxes; source venv_stats.sh; {names}; echo ---; echo $before"
+    done = sets.shell(script, shell)
+    after, before = (set(part.split()) for part in done.stdout.split("---"))
+    assert {name for name in after - before if "analysis" in name.lower()} == set()
+    assert "VIRTUAL_ENV" in after - before
+
+
+def test_hash_of_a_list(project: Project) -> None:
+    for name in ("analysis", *SETS):
+        done = project.shell(f'bash "${{SETUP%/*}}/sandboxes/environment.sh" --hash {name}', PATH="/usr/bin:/bin")
+        assert done.stdout == f"{project.key(name)}\n"
+    assert not project.environments.exists()
+
+
+@pytest.mark.parametrize("name", ["nothing", "../sandboxes/ml", "core"])
+def test_unknown_list(project: Project, name: str) -> None:
+    done = project.shell(f'bash "${{SETUP%/*}}/sandboxes/environment.sh" {name}')
+    assert done.returncode == 1
+    assert done.stderr == (f"environment.sh: there is no list '{name}': there are analysis columnar dev ml stats.\n")
 
 
 CONSOLE = "import os, sys; print(os.environ['ANALYSIS_BASE'], sys.flags.safe_path, *sys.argv[1:], sep='|')"

@@ -1,4 +1,4 @@
-"""The testbed from Python: a real HTCondor pool and a real Slurm cluster on this machine (``docs/testbed.md``)."""
+"""The testbed from Python: real batch systems, storage and containers on this machine (``docs/testbed.md``)."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def command(name: str, *arguments: str, timeout: float = 1800) -> str:
 
 @dataclass(frozen=True)
 class System:
-    """HTCondor (daemons: master, collector, negotiator, startd, schedd), Slurm (munged, ..., slurmd) or the storage.
+    """HTCondor (daemons: master, collector, ..., schedd), Slurm (munged, ..., slurmd), the storage or the sandboxes.
 
     Each method returns when the daemons answer, or are gone. Without daemons, the whole system is meant.
 
     Args:
-        name: ``htcondor``, ``slurm`` or ``storage``, which has a class of its own (``storage.py``).
+        name: ``htcondor`` or ``slurm``; ``storage`` and ``sandboxes`` have classes of their own, in files of that name.
     """
 
     name: str
@@ -149,12 +149,12 @@ class Testbed:
         return folder
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Whole environment of the user: what ``setup.sh`` sets for the copy of the checkout, and both clients.
+        """Whole environment of the user: what ``setup.sh`` sets for the copy of the checkout, and all clients.
 
         Args:
             **more: variables to add or replace, such as ``ANALYSIS_STORE`` and ``LAW_HOME``.
         """
-        clients = f"{self.directory}/htcondor/bin:{self.directory}/slurm/bin"
+        clients = ":".join(f"{self.directory}/{system}/bin" for system in ("htcondor", "slurm", "sandboxes"))
         return {
             "HOME": f"{self.directory}/home",
             "USER": self.user,
@@ -165,6 +165,7 @@ class Testbed:
             "PATH": f"{self.python.parent}:{clients}:/usr/local/bin:/usr/bin:/bin",
             "CONDOR_CONFIG": f"{self.directory}/htcondor/etc/condor_config",
             "SLURM_CONF": f"{self.directory}/slurm/etc/slurm.conf",
+            "DOCKER_HOST": f"unix://{self.directory}/sandboxes/run/docker.sock",
             "ANALYSIS_ENV_DIR": f"{self.directory}/environments",
             "ANALYSIS_PYTHON": "/usr/bin/python3",
             "ANALYSIS_DEV": "1",

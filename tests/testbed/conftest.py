@@ -1,5 +1,5 @@
 """Tests of the testbed use its fixtures."""
 
-from tests.testbed.fixtures import htcondor, slurm, storage, testbed
+from tests.testbed.fixtures import htcondor, sandboxes, slurm, storage, testbed
 
-__all__ = ["htcondor", "slurm", "storage", "testbed"]
+__all__ = ["htcondor", "sandboxes", "slurm", "storage", "testbed"]

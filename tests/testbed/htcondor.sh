@@ -21,48 +21,15 @@ answers_negotiator() { advertised -negotiator; }
 answers_startd() { advertised; }
 answers_schedd() { advertised -schedd && condor_tool condor_q -limit 1; }
 
-# Prints the address of the Debian archive that has the suite: as apt of this machine knows it, else the archive of the
-# machine's own release.
-debian_archive() {
-  local own
-  own=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk -v suite="${htcondor_suite}" -v own="${own}" '
-      $2 == "main" && $1 == suite {exact = exact ? exact : $3}
-      $2 == "main" && $1 == own {near = near ? near : $3}
-      END {print exact ? exact : near}'
-}
-
 # Unpacks the package with all that it needs, C library included, and points its programs to these libraries: they run
 # as they are, and no package of this machine changes.
 install_htcondor() {
-  local archive release="${htcondor}/release.new" libraries loader file patched=0
-  [[ ! -f "${htcondor}/release/.complete" ]] || return 0
-  install_packages mmdebstrap:mmdebstrap patchelf:patchelf
-  archive=$(debian_archive)
-  [[ -n "${archive}" ]] || fail "apt has no source for Debian's 'main': add one to /etc/apt/sources.list.d."
-  say "installing HTCondor from ${archive} ${htcondor_suite} ..."
-  rm -rf "${release}" "${htcondor}/release"
-  mkdir -p "${release}"
-  mmdebstrap --quiet --variant=extract --mode=root --components=main --include=minicondor \
-    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-    --aptopt='APT::Install-Recommends "false"' \
-    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
-    "${htcondor_suite}" "${release}" "${archive}" > "${htcondor}/install.log" 2>&1 ||
-    { tail -n 20 "${htcondor}/install.log" >&2; fail "HTCondor could not be unpacked."; }
-  mv "${release}" "${htcondor}/release"  # its final place is written into the programs
-  release="${htcondor}/release"
-  libraries=$(dirname "$(find "${release}/usr/lib" -maxdepth 2 -name libc.so.6)")
-  loader=$(find "${libraries}" -maxdepth 1 -name 'ld-linux*.so.*')
-  while IFS= read -r -d '' file; do
-    [[ "$(head -c 4 "${file}" | tail -c 3)" == ELF ]] || continue
-    if patchelf --print-interpreter "${file}" > /dev/null 2>&1; then
-      patchelf --set-interpreter "${loader}" "${file}"
-    fi
-    patchelf --force-rpath --set-rpath "${libraries}:${release}/usr/lib" "${file}" 2> /dev/null || continue
-    patched=$((patched + 1))
-  done < <(find "${release}"/usr/bin/{condor_,classad}* "${release}"/usr/sbin/condor_* \
-    "${release}/usr/libexec/condor" "${release}"/usr/lib/lib{condor,classad}* -type f -print0 2> /dev/null)
+  local release="${htcondor}/release" patched
+  [[ ! -f "${release}/.complete" ]] || return 0
+  bootstrap_debian "${htcondor_suite}" "${release}" extract minicondor
+  patched=$(use_own_libraries "${release}" < <(find "${release}"/usr/bin/{condor_,classad}* \
+    "${release}"/usr/sbin/condor_* "${release}/usr/libexec/condor" "${release}"/usr/lib/lib{condor,classad}* \
+    -type f -print0 2> /dev/null))
   ((patched > 50)) && "${release}/usr/bin/condor_version" > "${release}/.complete" ||
     fail "HTCondor in ${release} does not run: $("${release}/usr/bin/condor_version" 2>&1 | tail -n 1)."
 }

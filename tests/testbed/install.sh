@@ -28,6 +28,54 @@ install_packages() {
     { tail -n 20 "${TESTBED_DIR}/apt.log" >&2; fail "'apt-get install ${packages[*]}' failed."; }
 }
 
+# Prints the address of the Debian archive that has a suite: as apt of this machine knows it, else the archive of the
+# machine's own release.
+debian_archive() {
+  local own
+  own=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+    awk -v suite="$1" -v own="${own}" '
+      $2 == "main" && $1 == suite {exact = exact ? exact : $3}
+      $2 == "main" && $1 == own {near = near ? near : $3}
+      END {print exact ? exact : near}'
+}
+
+# bootstrap_debian SUITE DIRECTORY VARIANT PACKAGES [OPTION...]: packages of a release of Debian in a directory, which
+# appears when all are there. The variant "extract" unpacks them with all they need, "essential" makes a small system.
+bootstrap_debian() {
+  local suite=$1 directory=$2 variant=$3 packages=$4 archive
+  shift 4
+  install_packages mmdebstrap:mmdebstrap patchelf:patchelf
+  archive=$(debian_archive "${suite}")
+  [[ -n "${archive}" ]] || fail "apt has no source for Debian's 'main': add one to /etc/apt/sources.list.d."
+  say "unpacking ${packages//,/, } of ${archive} ${suite} ..."
+  rm -rf "${directory}" "${directory}.new"
+  mkdir -p "${directory}.new"
+  mmdebstrap --quiet --mode=root --components=main --variant="${variant}" --include="${packages}" \
+    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --aptopt='APT::Install-Recommends "false"' \
+    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' "$@" \
+    "${suite}" "${directory}.new" "${archive}" > "${directory}.log" 2>&1 ||
+    { tail -n 20 "${directory}.log" >&2; fail "${packages//,/, } could not be unpacked (all of it in ${directory}.log)."; }
+  mv "${directory}.new" "${directory}"
+}
+
+# use_own_libraries DIRECTORY: makes the programs and libraries that standard input names, each with a zero byte behind,
+# use what was unpacked with them in the directory, C library included. Prints how many there were.
+use_own_libraries() {
+  local release=$1 libraries loader file patched=0
+  libraries=$(dirname "$(find "${release}/usr/lib" -maxdepth 2 -name libc.so.6)")
+  loader=$(find "${libraries}" -maxdepth 1 -name 'ld-linux*.so.*')
+  while IFS= read -r -d '' file; do
+    [[ "$(head -c 4 "${file}" | tail -c 3)" == ELF ]] || continue
+    if patchelf --print-interpreter "${file}" > /dev/null 2>&1; then
+      patchelf --set-interpreter "${loader}" "${file}"
+    fi
+    patchelf --force-rpath --set-rpath "${libraries}:${release}/usr/lib" "${file}" 2> /dev/null || continue
+    patched=$((patched + 1))
+  done
+  echo "${patched}"
+}
+
 # The user who submits jobs: HTCondor takes none of root.
 make_user() {
   getent passwd "${TESTBED_USER}" > /dev/null ||

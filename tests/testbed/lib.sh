@@ -1,7 +1,7 @@
 # What the commands of the testbed share. Sourced, with bash, by each of them.
 # shellcheck shell=bash
 #
-# A *system* (htcondor, slurm, storage) is a directory below TESTBED_DIR and a list of *daemons*. A daemon NAME has
+# A *system* (htcondor, slurm, storage, sandboxes) is a directory below TESTBED_DIR and a list of *daemons*. A daemon NAME has
 #   program_NAME  the name of its executable, for telling it from a process that got its process id later
 #   start_NAME    starts it
 #   answers_NAME  whether it serves requests
@@ -15,7 +15,7 @@ TESTBED_USER="${TESTBED_USER:-analyst}"
 here=$(cd -- "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck disable=SC2034
 repository=${here%/tests/testbed}
-systems=(htcondor slurm storage)
+systems=(htcondor slurm storage sandboxes)
 
 say() { printf 'testbed: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -136,6 +136,8 @@ source "${here}/htcondor.sh"
 source "${here}/slurm.sh"
 # shellcheck source=tests/testbed/storage.sh
 source "${here}/storage.sh"
+# shellcheck source=tests/testbed/sandboxes.sh
+source "${here}/sandboxes.sh"
 
 # The system of a daemon, or nothing.
 system_of() {
@@ -149,6 +151,7 @@ check_names() {
   local name
   for name in "$@"; do
     [[ " ${systems[*]} " == *" ${name} "* || -n "$(system_of "${name}")" ]] || fail "no system or daemon '${name}':" \
-      "there are htcondor ($(daemons_htcondor)), slurm ($(daemons_slurm)) and storage ($(daemons_storage))."
+      "there are htcondor ($(daemons_htcondor)), slurm ($(daemons_slurm)), storage ($(daemons_storage)) and" \
+      "sandboxes ($(daemons_sandboxes))."
   done
 }

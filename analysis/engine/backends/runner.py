@@ -77,7 +77,7 @@ class Runner:
         left = list(self._todo)
         try:
             self._start(left[0].number)
-            _import_law()
+            import_law()
             from analysis.engine import provenance
             from analysis.engine.backends.spec import workflow_of
 
@@ -133,7 +133,7 @@ class Runner:
             text = text[os.write(self._channel, text) :]
 
 
-def _import_law() -> None:
+def import_law() -> None:
     """Import law and luigi without what no job needs; the tasks themselves may import it afterwards."""
     hidden = [name for name in _UNUSED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # nothing instead of a module: not to be found

@@ -330,7 +330,7 @@ def _no_program(error: FileNotFoundError) -> BackendError:
 
 def _closest(name: str, names: Collection[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" * bool(close) + f" (there are {', '.join(names)})"
+    return "".join(f"; did you mean {found}?" for found in close) + f" (there are {', '.join(names)})"
 
 
 def _line(text: str) -> str:

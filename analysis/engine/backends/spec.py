@@ -175,7 +175,7 @@ def make_spec(
 
     resources = resources or Resources()
     recipes = (snapshot or Snapshot()).recipes
-    argv, modules = _given()
+    argv, modules = given()
     cls = type(workflow)
     return JobSpec(
         modules=tuple(dict.fromkeys((cls.__module__, *modules))),
@@ -219,7 +219,7 @@ def disks(workflow: AnalysisWorkflow) -> list[Path]:
     return sorted({root for family in families if (root := local_root(family))})
 
 
-def _given() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def given() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the command line says of parameters as those of a certain task, and the modules of these tasks.
 
     Parameters of the task that it asks for, without the name of the task, have their effect in the workflow already.

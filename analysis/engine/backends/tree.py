@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -31,6 +32,25 @@ def adopt_orphans() -> None:
 def die_with_parent() -> None:
     """Let the kernel kill this process as soon as its parent is gone."""
     _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@cache
+def take_children_along() -> None:
+    """Let the kernel kill all processes that are forked from this one by its main thread as soon as it is gone.
+
+    Those of multiprocessing would go on, or, as luigi's manager does, wait for ever.
+    """
+    forked_by: list[threading.Thread] = []
+
+    def before() -> None:
+        forked_by[:] = [threading.current_thread()]
+
+    def after() -> None:
+        if forked_by == [main]:  # the kernel looks at the thread, and the others come and go
+            die_with_parent()
+
+    main = threading.main_thread()
+    os.register_at_fork(before=before, after_in_child=after)
 
 
 def flush_c_streams() -> None:

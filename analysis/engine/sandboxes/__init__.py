@@ -1,0 +1,1 @@
+"""Sandboxes: what a task runs in. One start per task, nothing left behind, and errors that cross the border."""
