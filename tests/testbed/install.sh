@@ -80,7 +80,8 @@ use_own_libraries() {
 make_user() {
   getent passwd "${TESTBED_USER}" > /dev/null ||
     useradd --no-create-home --home-dir "${TESTBED_DIR}/home" --shell /bin/bash "${TESTBED_USER}"
-  install -d -o "${TESTBED_USER}" -g "${TESTBED_USER}" -m 755 \
+  # the account may have been made by a testbed that is gone, and apptainer wants its home directory
+  install -d -o "${TESTBED_USER}" -g "${TESTBED_USER}" -m 755 "$(getent passwd "${TESTBED_USER}" | cut -d: -f6)" \
     "${TESTBED_DIR}"/{home,repository,scratch,environments}
 }
 

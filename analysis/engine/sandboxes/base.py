@@ -55,7 +55,7 @@ class Start:
 
     Args:
         command: after ``python``; all paths in it are visible inside.
-        scratch: directory for this one start, private to the user, visible inside.
+        scratch: directory of this start, private to the user, visible inside.
         environment: variables that the first process needs; all others cross in a file.
         mounts: what has to be visible, for sandboxes with a file system of their own.
         user: ids of user and group that it runs as.
@@ -72,12 +72,16 @@ class Running(ABC):
     """A process in a sandbox."""
 
     @abstractmethod
-    def wait(self) -> int | None:
-        """Wait for its end; its exit code, if that is known."""
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+
+    @abstractmethod
+    def exit_code(self) -> int | None:
+        """That of one that has ended, if it is known."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Ask it to end, and return when it has; it kills what does not."""
+        """Return when it has ended, after it was asked to; it kills what does not."""
 
 
 class Sandbox(ABC):
@@ -141,9 +145,13 @@ class Child(Running):
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def wait(self) -> int:
-        """See :meth:`Running.wait`."""
-        return self._process.wait()
+    def has_ended(self) -> bool:
+        """See :meth:`Running.has_ended`."""
+        return self._process.poll() is not None
+
+    def exit_code(self) -> int | None:
+        """See :meth:`Running.exit_code`."""
+        return self._process.poll()
 
     def stop(self) -> None:
         """See :meth:`Running.stop`."""

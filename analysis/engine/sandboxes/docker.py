@@ -80,7 +80,7 @@ class DockerSandbox(Sandbox):
                     labels={LABEL: f"{socket.gethostname()}:{os.getpid()}"},
                     device_requests=requests,
                 )
-                return _Container(container, self)
+                return _Container(container)
             except APIError as error:
                 msg = f"{self} does not start: {error.explanation or error}"
                 raise SandboxError(msg) from error
@@ -127,50 +127,38 @@ def _client(_process: int) -> DockerClient:
 
 
 class _Container(Running):
-    """A container that is about to run; what it prints is printed here.
+    """A container that is about to run; what its first process prints is printed here.
 
     Args:
         container: not started yet.
-        sandbox: it is of.
     """
 
-    def __init__(self, container: Container, sandbox: Sandbox) -> None:
-        self._container, self._sandbox = container, sandbox
-        self._code: int | None = None
+    def __init__(self, container: Container) -> None:
+        self._container = container
         output = container.attach(stdout=True, stderr=True, stream=True, demux=True)
-        waits = threading.Event()
-        self._waiter = threading.Thread(target=self._wait, args=(waits,), daemon=True)
-        self._printer = threading.Thread(target=_print, args=(output,), daemon=True)
-        self._waiter.start()
-        waits.wait()
         container.start()
+        self._printer = threading.Thread(target=_print, args=(output,), daemon=True)
         self._printer.start()
 
-    def wait(self) -> int | None:
-        """See :meth:`Running.wait`."""
-        self._waiter.join()
-        self._printer.join(PATIENCE)
-        return self._code
+    def has_ended(self) -> bool:
+        """See :meth:`Running.has_ended`."""
+        return not self._printer.is_alive()  # what it prints ends with it
+
+    def exit_code(self) -> int | None:
+        """See :meth:`Running.exit_code`; the daemon removes what could be asked for it."""
+        return None
 
     def stop(self) -> None:
         """See :meth:`Running.stop`."""
-        with _unless_gone():
-            self._container.kill("SIGTERM")
-        self._waiter.join(PATIENCE + 2)
-        if self._waiter.is_alive():
+        self._printer.join(PATIENCE + 2)
+        if self._printer.is_alive():
             with _unless_gone():
                 self._container.remove(force=True)
-
-    def _wait(self, waits: threading.Event) -> None:
-        waits.set()
-        with _unless_gone():
-            # not "next-exit": the container may start, and end, before this request is made
-            self._code = int(self._container.wait(timeout=None, condition="removed")["StatusCode"])
 
 
 @contextlib.contextmanager
 def _unless_gone() -> Iterator[None]:
-    """A container that is gone, or a daemon that is, has nothing more to say; what it did is in its answer."""
+    """A container that is gone, or a daemon that is, has nothing more to say."""
     from docker.errors import APIError, DockerException
     from requests import RequestException
 

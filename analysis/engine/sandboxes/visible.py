@@ -26,13 +26,12 @@ _SYSTEM = ("/etc/grid-security", "/etc/pki/ca-trust", "/cvmfs")
 """Where the certificates of authorities are, and software."""
 
 
-def mounts(task: AnalysisTask, sandbox: Sandbox, scratch: Path, search: Iterable[str]) -> list[Mount]:
+def mounts(task: AnalysisTask, sandbox: Sandbox, search: Iterable[str]) -> list[Mount]:
     """What is mounted: each path at its own place.
 
     Args:
         task: that runs inside.
         sandbox: where it runs.
-        scratch: directory of this start.
         search: directories of code.
 
     Raises:
@@ -42,7 +41,7 @@ def mounts(task: AnalysisTask, sandbox: Sandbox, scratch: Path, search: Iterable
     from analysis.engine.sandboxes.settings import more_mounts
 
     found: dict[Path, bool] = {}
-    writable = [scratch, *_disks(), *_variable("LAW_HOME"), *([Path(folder)] if (folder := slots.place()[0]) else [])]
+    writable = [*_disks(), *_variable("LAW_HOME"), *([Path(folder)] if (folder := slots.place()[0]) else [])]
     readable = [REPOSITORY, *map(Path, search), *_configuration(), *task.sandbox_paths()]
     readable += [path for name in _CREDENTIALS for path in _variable(name)]
     readable += [path for path in map(Path, _SYSTEM) if path.is_dir()]

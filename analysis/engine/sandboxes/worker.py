@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
+import socket
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.engine.sandboxes.base import Crossing
-from analysis.engine.sandboxes.inside import ANSWER, CHANNEL
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
 
-def work(scratch: Path, request: Mapping[str, Any]) -> int:
-    """Run the task of a request, and leave the answer.
+def work(connection: socket.socket, request: Mapping[str, Any]) -> int:
+    """Run the task of a request, and tell what became of it.
 
     Args:
-        scratch: directory of request and answer.
-        request: see :class:`~analysis.engine.sandboxes.outside.Request`.
+        connection: to the process that asked for it.
+        request: see :func:`analysis.engine.sandboxes.outside.enter`.
 
     Returns:
         Exit code.
@@ -35,17 +34,15 @@ def work(scratch: Path, request: Mapping[str, Any]) -> int:
         from analysis.engine.backends.runner import import_law
 
         import_law()
-        _prepare(scratch, request)
+        _prepare(connection, request)
         with task_of(request) as task:
-            _lend(task, scratch)
+            _lend(task, connection)
             task.run()
     except KeyboardInterrupt:
         return 130
     except BaseException as error:  # SystemExit as well: it would be taken for a success or a crash of the sandbox
         crossing = _crossing(error)
-    answer = scratch / f"{ANSWER}.new"
-    answer.write_text(json.dumps({"error": crossing, "is_good": is_good}))
-    answer.rename(scratch / ANSWER)
+    tell(connection, "answer", {"error": crossing, "is_good": is_good})
     return 0 if crossing is None else 1
 
 
@@ -80,7 +77,7 @@ def task_of(request: Mapping[str, Any]) -> Iterator[AnalysisTask]:
         yield cls(**values)
 
 
-def _prepare(scratch: Path, request: Mapping[str, Any]) -> None:
+def _prepare(connection: socket.socket, request: Mapping[str, Any]) -> None:
     """Let this process be as the one outside: stores, slots, bars, log."""
     from analysis.engine import progress, slots
     from analysis.engine.sandboxes import outside
@@ -93,7 +90,7 @@ def _prepare(scratch: Path, request: Mapping[str, Any]) -> None:
     folder, workers = request["slots"]
     slots.join(Path(folder) if folder else None, workers)
     if request["bars"]:
-        progress.forward(lambda *counts: tell(scratch, "progress", *counts))
+        progress.forward(lambda *counts: tell(connection, "progress", *counts))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
 
@@ -111,19 +108,12 @@ def _look_around(request: Mapping[str, Any]) -> bool:
     return bool(request["wanted"])
 
 
-def _lend(task: Any, scratch: Path) -> None:
+def _lend(task: Any, connection: socket.socket) -> None:
     """What luigi lends to a task while it runs."""
-    task.set_status_message = lambda text: tell(scratch, "status", text)
-    task.set_progress_percentage = lambda number: tell(scratch, "percentage", number)
+    task.set_status_message = lambda text: tell(connection, "status", text)
+    task.set_progress_percentage = lambda number: tell(connection, "percentage", number)
 
 
-def tell(scratch: Path, what: str, *values: Any) -> None:
-    """Send a line to the process outside; in one piece, as others write as well."""
-    line = json.dumps([what, *values]).encode() + b"\n"
-    if len(line) > 4096:  # more than a pipe takes at once
-        return
-    descriptor = os.open(scratch / CHANNEL, os.O_WRONLY)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
+def tell(connection: socket.socket, what: str, *values: Any) -> None:
+    """Send a line to the process outside; in one piece if it is short, as helpers of workflows write as well."""
+    connection.sendall(json.dumps([what, *values]).encode() + b"\n")

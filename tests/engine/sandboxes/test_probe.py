@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.engine.sandboxes import inside, outside, probe
+from analysis.engine.sandboxes import outside, probe
 from analysis.engine.sandboxes.base import Running, Sandbox, SandboxError, Start
+from analysis.engine.sandboxes.supervisors import Setup
 from tests.engine.sandboxes.sandbox_toys import SandboxToy
 
 LUIGI, LAW = (metadata.version(name) for name in ("luigi", "law"))
@@ -92,7 +94,7 @@ def test_all_is_said_at_once(tmp_path: Path) -> None:
 # what is remembered
 
 
-class Noted(Sandbox, Running):
+class Noted(Sandbox):
     """Runs nothing, and notes whether it was asked to look around."""
 
     kind = "bash"
@@ -113,16 +115,15 @@ class Noted(Sandbox, Running):
         pass
 
     def start(self, start: Start) -> Running:
-        request = json.loads((start.scratch / inside.REQUEST).read_text())
+        raise NotImplementedError
+
+    @contextmanager
+    def answer(self, _sandbox: Sandbox, _setup: Setup, request: Mapping[str, Any]) -> Iterator[Noted]:
         self.asked.append(bool(request["wanted"]))
-        (start.scratch / inside.ANSWER).write_text(json.dumps({"error": None, "is_good": self.is_good}))
-        return self
+        yield self
 
-    def wait(self) -> int:
-        return 0
-
-    def stop(self) -> None:
-        pass
+    def listen(self, hear: Callable[[str, list[Any]], None]) -> None:
+        hear("answer", [{"error": None, "is_good": self.is_good}])
 
 
 @pytest.fixture
@@ -130,7 +131,9 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Noted:
     """A sandbox, and an empty LAW_HOME."""
     monkeypatch.setenv("LAW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ANALYSIS_STORE", str(tmp_path / "store"))
-    return Noted()
+    sandbox = Noted()
+    monkeypatch.setattr(outside, "asked", sandbox.answer)
+    return sandbox
 
 
 def test_it_is_asked_once(noted: Noted) -> None:

@@ -37,7 +37,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store; what is written and read is in ``tmp_path``."""
     for name in ("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("store", "home", "scratch"):
+    for name in ("store", "home"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("ANALYSIS_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("LAW_HOME", str(tmp_path / "home"))
@@ -46,7 +46,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def seen(folder: Path, task: SandboxToy | None = None, search: Iterable[str] = ()) -> dict[str, bool]:
     """Paths below a folder that are mounted, and whether they can be written."""
-    found = mounts(task or SandboxToy(), BOX, folder / "scratch", search)
+    found = mounts(task or SandboxToy(), BOX, search)
     paths = [mount.path for mount in found]
     assert paths == sorted(set(paths))  # what is in another one comes after it
     return {str(m.path.relative_to(folder)): m.writable for m in found if m.path.is_relative_to(folder)}
@@ -59,12 +59,12 @@ def reading(*paths: Path) -> ReadingToy:
     return task
 
 
-USUAL = {"home": True, "scratch": True, "store": True}
+USUAL = {"home": True, "store": True}
 
 
 def test_usual_places(tmp_path: Path) -> None:
     assert seen(tmp_path) == USUAL
-    code = {m.path: m.writable for m in mounts(SandboxToy(), BOX, tmp_path / "scratch", [])}
+    code = {m.path: m.writable for m in mounts(SandboxToy(), BOX, [])}
     assert code[REPOSITORY] is False
 
 
@@ -101,7 +101,7 @@ def test_links(store: Path, tmp_path: Path) -> None:
 def test_what_is_in_another_place(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (store / "home").mkdir()
     monkeypatch.setenv("LAW_HOME", str(store / "home"))
-    assert seen(tmp_path) == {"scratch": True, "store": True}
+    assert seen(tmp_path) == {"store": True}
 
 
 def test_read_only_in_writable(store: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_writable_in_read_only_in_writable(store: Path, tmp_path: Path, monkeypa
     (store / "code" / "home").mkdir(parents=True)
     monkeypatch.setenv("LAW_HOME", str(store / "code" / "home"))
     found = seen(tmp_path, search=[str(store / "code")])
-    assert found == {"scratch": True, "store": True, "store/code": False, "store/code/home": True}
+    assert found == {"store": True, "store/code": False, "store/code/home": True}
 
 
 def test_both_ways_is_writable(store: Path, tmp_path: Path) -> None:
@@ -179,9 +179,9 @@ def test_a_volume_that_is_not_there(tmp_path: Path, config: Write) -> None:
 # outputs
 
 
-def outside(folder: Path, task: OutsideToy) -> list[str]:
+def outside(task: OutsideToy) -> list[str]:
     """Writable places of a task that writes elsewhere."""
-    return [m.path.name for m in mounts(task, BOX, folder / "scratch", []) if m.writable]
+    return [m.path.name for m in mounts(task, BOX, []) if m.writable]
 
 
 def test_an_output_that_nobody_would_see(tmp_path: Path, config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,10 +191,10 @@ def test_an_output_that_nobody_would_see(tmp_path: Path, config: Write, monkeypa
     for volumes in ({}, {str(place): "ro"}):
         config("docker_sandbox_volumes", volumes)
         with pytest.raises(SandboxError) as error:
-            outside(tmp_path, OutsideToy())
+            outside(OutsideToy())
         assert str(error.value) == (
             f"OutsideToy writes {place}/lost.txt, which docker::image does not see: "
             f"add '{place}: rw' to section docker_sandbox_volumes of law.cfg"
         )
     config("docker_sandbox_volumes", {str(place): "rw"})
-    assert "elsewhere" in outside(tmp_path, OutsideToy())
+    assert "elsewhere" in outside(OutsideToy())
