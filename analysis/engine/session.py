@@ -19,6 +19,7 @@ from analysis.engine.backends.settings import batch_settings
 from analysis.engine.errors import ExpensiveRunError
 from analysis.engine.inputs import Inputs
 from analysis.engine.recipes import required_tasks
+from analysis.engine.sandboxes import supervisors
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage import masking
 
@@ -95,6 +96,8 @@ def remember_root(task: AnalysisTask) -> None:
     sys.excepthook = _tell_error
     tree.take_children_along()
     slots.configure(workers, processes)
+    if processes > 1:
+        supervisors.open_run()  # before luigi forks, for all processes to share sandboxes
     if task.workflow == "local":  # jobs have a line of their own
         progress.start()
 

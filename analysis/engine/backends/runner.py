@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 DUMP = signal.SIGUSR1
 """Asks the process to write to the log where it is."""
 
-_UNUSED = ("ipykernel", "requests", "tornado")
-"""What law and luigi import if it is there, for notebooks and a central scheduler; more than a third of their start."""
+_UNUSED = ("ipykernel", "jsonschema", "requests", "tornado")
+"""What law and luigi import if it is there, for notebooks, a central scheduler, and parameters with a schema, which are
+checked where they are given; half of their start."""
+_NOT_CHECKED = "The 'jsonschema' package is not installed"
 
 
 class Message(NamedTuple):
@@ -135,6 +138,7 @@ class Runner:
 
 def import_law() -> None:
     """Import law and luigi without what no job needs; the tasks themselves may import it afterwards."""
+    warnings.filterwarnings("ignore", message=_NOT_CHECKED)
     hidden = [name for name in _UNUSED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # nothing instead of a module: not to be found
     try:

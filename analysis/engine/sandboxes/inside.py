@@ -287,4 +287,7 @@ def received(connection: socket.socket) -> tuple[bytes, list[int]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    code = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # to clean up what was imported takes as long as a task

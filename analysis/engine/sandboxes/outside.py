@@ -82,7 +82,7 @@ def enter(task: AnalysisTask, sandbox: Sandbox) -> None:
     _prepare(str(sandbox), sandbox)
     known = probe.mark([str(sandbox), sandbox.state(), *_places(task)])
     heard = _Heard(task)
-    with asked(sandbox, _setup(task, sandbox), _request(task, sandbox, is_known=known.exists())) as conversation:
+    with asked(sandbox, _setup(task, sandbox), lambda: _request(task, sandbox, known.exists())) as conversation:
         conversation.listen(heard.hear)
     if heard.answer is None:
         what = "it was killed" if heard.code is None else f"exit code {heard.code}"

@@ -17,15 +17,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
+from analysis.engine.residue import STAGED
 from analysis.engine.sandboxes import inside
 from analysis.engine.sandboxes.base import PATIENCE, Mount, Running, Sandbox, SandboxError, Start
 
-PREFIX = "analysis-sandbox-"
-"""Of the directory of a run, in that of temporary files."""
 EXIT_CODES = {97: "its script failed", 137: "killed, often for lack of memory", 139: "it crashed"}
 _SHORTEST_POLL, _LONGEST_POLL = 0.001, 0.02
 _SHORT = 2.0
@@ -54,7 +54,7 @@ class _Run:
     owner: int
     directory: Path
     life: int
-    started: list[Running]
+    started: dict[Path, Running]
 
 
 _run: _Run | None = None
@@ -64,10 +64,10 @@ def open_run() -> Path:
     """Directory of the sandboxes of this process, and of those forked from it; made at the first call."""
     global _run  # noqa: PLW0603
     if _run is None:
-        directory = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        directory = Path(tempfile.mkdtemp(prefix=f"{STAGED}{os.getpid()}-sandbox_")).resolve()
         life = os.open(directory / inside.LIFE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(life, fcntl.LOCK_EX)  # until the last process that was forked from this one has ended
-        _run = _Run(os.getpid(), directory, life, [])
+        _run = _Run(os.getpid(), directory, life, {})
         atexit.register(close_run)
     return _run.directory
 
@@ -78,32 +78,58 @@ def close_run() -> None:
     run, _run = _run, None
     if run is None or run.owner != os.getpid():
         return
-    connections = []
-    for directory in run.directory.iterdir():
-        with suppress(OSError):  # it has ended, or never began
-            connections.append(_connection(directory))
-            connections[-1].sendall(inside.END)
-    for connection in connections:
-        connection.settimeout(_SHORT)
-        with suppress(OSError), connection:
-            connection.recv(1)
+    for directory, connection in [(directory, _asked_to_end(directory)) for directory in run.directory.glob("*/")]:
+        if _is_over(connection):
+            run.started.pop(directory, None)
     os.close(run.life)
-    for running in run.started:
+    for running in run.started.values():
         running.stop()
     shutil.rmtree(run.directory, ignore_errors=True)
 
 
+def _asked_to_end(directory: Path) -> socket.socket | None:
+    """A connection that ends with the sandbox; none if it has ended, or never began."""
+    try:
+        connection = _connection(directory)
+        connection.sendall(inside.END)
+    except OSError:
+        return None
+    return connection
+
+
+def _is_over(connection: socket.socket | None) -> bool:
+    if connection is None:
+        return False
+    with connection:
+        connection.settimeout(_SHORT)
+        try:
+            return not connection.recv(1)
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+
+
 @contextmanager
-def asked(sandbox: Sandbox, setup: Setup, request: Mapping[str, Any]) -> Iterator[Conversation]:
+def asked(sandbox: Sandbox, setup: Setup, request: Callable[[], Mapping[str, Any]]) -> Iterator[Conversation]:
     """Have a task run in a sandbox, which is started if it does not run yet.
+
+    Args:
+        sandbox: to run it in.
+        setup: what it is started with.
+        request: makes what the worker is asked for, while the sandbox starts.
 
     Raises:
         SandboxError: if it does not start.
     """
-    directory = open_run() / _key(sandbox, setup)
-    connection = _connected(sandbox, setup, directory)
+
+    @cache
+    def line() -> bytes:
+        return json.dumps(request()).encode() + b"\n"
+
+    connection = _connected(sandbox, setup, open_run() / _key(sandbox, setup), meanwhile=line)
     try:
-        _send(connection, json.dumps(request).encode() + b"\n")
+        _send(connection, line())
         yield Conversation(connection)
     finally:
         connection.close()
@@ -158,18 +184,16 @@ def _connection(directory: Path) -> socket.socket:
     return connection
 
 
-def _connected(sandbox: Sandbox, setup: Setup, directory: Path) -> socket.socket:
+def _connected(sandbox: Sandbox, setup: Setup, directory: Path, meanwhile: Callable[[], Any]) -> socket.socket:
     with suppress(OSError):
         return _connection(directory)
     with _one_at_a_time(directory):
         with suppress(OSError):  # another process was faster
             return _connection(directory)
-        return _started(sandbox, setup, directory)
+        return _started(sandbox, setup, directory, meanwhile)
 
 
-def _started(sandbox: Sandbox, setup: Setup, directory: Path) -> socket.socket:
-    run = _run
-    assert run is not None
+def _started(sandbox: Sandbox, setup: Setup, directory: Path, meanwhile: Callable[[], Any]) -> socket.socket:
     shutil.rmtree(directory, ignore_errors=True)  # of one that was killed
     directory.mkdir(mode=0o700)
     if not sandbox.shares_files:
@@ -183,16 +207,18 @@ def _started(sandbox: Sandbox, setup: Setup, directory: Path) -> socket.socket:
     }
     with open(os.open(directory / inside.SETUP, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:  # noqa: PTH123
         json.dump(settings, file)
-    mounts = [] if sandbox.shares_files else [*setup.mounts, Mount(run.directory, writable=True)]
+    mounts = [] if sandbox.shares_files else [*setup.mounts, Mount(directory.parent, writable=True)]
     command = ("-P", str(Path(inside.__file__)), str(directory))
     start = Start(command, directory, {"PYTHONUNBUFFERED": "1"}, mounts, (os.getuid(), os.getgid()))
     running = sandbox.start(start)
     try:
+        meanwhile()
         connection = _answered(sandbox, running, directory)
     except BaseException:  # Ctrl-C as well
         running.stop()
         raise
-    run.started.append(running)
+    if _run is not None:
+        _run.started[directory] = running
     return connection
 
 

@@ -37,6 +37,7 @@ class Deeds:
         """Say where this is."""
         return {
             "pid": os.getpid(),
+            "parent": os.getppid(),
             "sandbox": os.environ.get("ANALYSIS_SANDBOX"),
             "executable": sys.executable,
             "prefix": sys.prefix,
@@ -93,7 +94,21 @@ class SandboxToy(AnalysisTask, Deeds):
 
     def run(self) -> None:
         seen = getattr(self, f"do_{self.what}")()
+        os.environ["LEFT_BEHIND"] = "something"
         self.staged(self.output()).write_text(json.dumps(seen))
+
+
+class SandboxPair(SandboxToy):
+    """Runs after another one that does the same."""
+
+    exclude_index = True
+    variable = luigi.Parameter(default="", significant=False)
+
+    def requires(self) -> SandboxToy:
+        return SandboxToy(what=self.what, place=self.place, sandbox=self.sandbox)
+
+    def sandbox_env(self) -> dict[str, str]:
+        return {"OF_A_TASK": self.variable} if self.variable else {}
 
 
 class SandboxToys(AnalysisWorkflow, Deeds):

@@ -33,6 +33,29 @@ def test_a_workflow_starts_it_once(box: Box) -> None:
     assert len({found["pid"] for found in seen}) == 1
 
 
+def test_tasks_share_it(box: Box) -> None:
+    """Law starts one for each task. Each has a process of its own, and nothing of the one before."""
+    box.succeed("SandboxPair")
+    seen = [json.loads(path.read_text()) for path in box.store.rglob("seen.json")]
+    assert len({found["pid"] for found in seen}) == 2
+    assert len({found["parent"] for found in seen}) == 1
+    assert [found["variables"].get("LEFT_BEHIND") for found in seen] == [None, None]
+
+
+def test_processes_share_it(box: Box) -> None:
+    """Luigi has one for each task if there are several workers."""
+    box.succeed("SandboxPair", "--workers", "2")
+    seen = [json.loads(path.read_text()) for path in box.store.rglob("seen.json")]
+    assert len({found["parent"] for found in seen}) == 1
+
+
+def test_tasks_with_other_variables_have_another(box: Box) -> None:
+    box.succeed("SandboxPair", "--variable", "secret")
+    seen = [json.loads(path.read_text()) for path in box.store.rglob("seen.json")]
+    assert len({found["parent"] for found in seen}) == 2
+    assert sorted(found["variables"].get("OF_A_TASK", "") for found in seen) == ["", "secret"]
+
+
 def test_it_is_no_part_of_paths(box: Box) -> None:
     """A sandbox with other software makes other outputs; which one it was is in the manifest."""
     box.succeed("SandboxToy")
@@ -118,7 +141,7 @@ def test_no_directory_is_left(box: Box, number: signal.Signals, tmp_path: Path) 
     box.variables.update(TMPDIR=str(tmp_path / "tmp"), LAW__bash_sandbox_env__TOKEN="secret")
 
     def directories() -> list[Path]:
-        return list((tmp_path / "tmp").glob("analysis-sandbox-*"))
+        return list((tmp_path / "tmp").glob("analysis-*-sandbox_*"))
 
     with box.waiting("SandboxToy", "wait") as run:
         (directory,) = directories()

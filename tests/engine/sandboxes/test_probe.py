@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -118,8 +118,8 @@ class Noted(Sandbox):
         raise NotImplementedError
 
     @contextmanager
-    def answer(self, _sandbox: Sandbox, _setup: Setup, request: Mapping[str, Any]) -> Iterator[Noted]:
-        self.asked.append(bool(request["wanted"]))
+    def answer(self, _sandbox: Sandbox, _setup: Setup, request: Callable[[], dict[str, Any]]) -> Iterator[Noted]:
+        self.asked.append(bool(request()["wanted"]))
         yield self
 
     def listen(self, hear: Callable[[str, list[Any]], None]) -> None:
