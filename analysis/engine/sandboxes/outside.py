@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 
 ACTIVE = "ANALYSIS_SANDBOX"
 """Variable that names the sandbox inside it."""
-_PREFIXES = ("ANALYSIS_", "LAW_", "LUIGI_", "X509_", "BEARER_", "SSL_CERT_", "XRD_", "LC_", "OMP_", "SLURM_JOB_")
+_KERNELS = ("OMP_", "OPENBLAS_", "MKL_", "BLIS_")
+"""What says which numerical routines are used, and with how many threads: others may differ in the last digits."""
+_PREFIXES = (
+    *("ANALYSIS_", "LAW_", "LUIGI_", "X509_", "BEARER_", "SSL_CERT_", "XRD_", "LC_", "SLURM_JOB_"),
+    *_KERNELS,
+)
 _NAMES = {
     *("LANG", "TZ", "TERM", "USER", "LOGNAME", "KRB5CCNAME", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "PYTHONHASHSEED"),
-    *("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "GFAL_CONFIG_DIR", "GFAL_PLUGIN_DIR"),
+    *("NUMEXPR_NUM_THREADS", "GFAL_CONFIG_DIR", "GFAL_PLUGIN_DIR"),
     *("http_proxy", "https_proxy", "no_proxy", "_CONDOR_JOB_AD", "ANALYSIS"),
 }
 _PYTHON = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE")
