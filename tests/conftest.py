@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ANALYSIS_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
 NO_DATA = f"no real events in {DATA}: set ANALYSIS_TEST_DATA to their directory"
 
-BATCH = {"htcondor", "slurm", "system"}
-"""Fixtures of batch systems."""
+BATCH = {"htcondor", "slurm", "system", "sandboxes"}
+"""Fixtures of batch systems, and of containers, which jobs start as well: there is one of each."""
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -73,7 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what takes minutes last, and what takes hours only if it is asked for; mark what needs a batch system."""
+    """Run what takes minutes last, and what takes hours only if it is asked for; mark what uses :data:`BATCH`."""
     for item in items:
         if BATCH & set(getattr(item, "fixturenames", ())):
             item.add_marker("batch")

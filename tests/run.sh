@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything the tests need, then all checks and tests:  bash tests/run.sh [arguments of pytest]
 #
-# Without arguments, the tests of batch systems, which mostly wait, run at the same time as all others; those have
-# storage servers of their own then.
+# Without arguments, the tests of batch systems and containers, which mostly wait, run at the same time as all others;
+# those have storage servers of their own then.
 #
 # Exit code 0 only if everything passed and nothing was skipped for want of a program or service.
 # The one exception: tests on real events skip where neither ANALYSIS_TEST_DATA nor ../shared/data is there.
@@ -52,7 +52,7 @@ has_testbed() { ((EUID == 0)) && command -v apt-get > /dev/null; }
 
 ANALYSIS_STORE=$(mktemp -d)  # the tests leave the results of the user alone
 started=()  # systems of the testbed that were not running before
-batch_tests=""  # process of the tests of batch systems
+batch_tests=""  # process of the tests of batch systems and containers
 other=(env "TESTBED_DIR=${TESTBED_DIR:-/opt/analysis-testbed}-2" "TESTBED_STORAGE_PORT=22094")
 finish() {
   [[ -z "${batch_tests}" ]] || kill "${batch_tests}" 2> /dev/null || true
@@ -78,7 +78,7 @@ testbed() {
   if is_in_halves; then "${other[@]}" tests/testbed/up storage; fi
 }
 
-# What the tests of batch systems say follows when the others have ended.
+# What the tests of batch systems and containers say follows when the others have ended.
 both_halves() {
   local said code=0
   said=$(mktemp)

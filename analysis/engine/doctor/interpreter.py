@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from analysis.engine.doctor.batch import is_job
 from analysis.engine.doctor.examine import Check
 from analysis.engine.doctor.finding import Finding, green, grey, red, yellow
+from analysis.engine.sandboxes.pinned import list_hash
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Versions that the project runs on."""
@@ -116,12 +116,6 @@ def environments() -> Iterator[Finding]:
             yield yellow(name, found, f"if no other shell is building it, remove {places[0]}: it is built again")
         else:
             yield grey(name, "not built yet")
-
-
-def list_hash(path: Path) -> str:
-    """Name of the environments of a pinned list, without the version of Python, as ``environment.sh`` makes it."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    return hashlib.sha256(b"".join(line for line in lines if not line.lstrip(b" ").startswith(b"#"))).hexdigest()[:12]
 
 
 def _list_of(prefix: Path) -> Path:

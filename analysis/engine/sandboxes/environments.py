@@ -10,7 +10,7 @@ from hashlib import blake2s
 from pathlib import Path
 
 from analysis.engine.sandboxes.base import Child, Running, Sandbox, SandboxError, Start
-from analysis.engine.sandboxes.pinned import list_hash
+from analysis.engine.sandboxes.pinned import list_hash, pinned_list
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _BUILD = _REPOSITORY / "sandboxes" / "environment.sh"
@@ -30,7 +30,7 @@ class VenvSandbox(Sandbox):
         """Whether it is the one of this process."""
         here = Path(sys.prefix)
         if self.software:
-            return here.name.startswith(f"{list_hash(self.software)}-py")
+            return here.name.startswith(f"{list_hash(pinned_list(self.software))}-py")
         return Path(self.name).resolve() == here.resolve()
 
     @property

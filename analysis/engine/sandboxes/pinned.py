@@ -19,9 +19,9 @@ def pinned_list(software: str) -> Path:
     return Path(os.environ.get("ANALYSIS_BASE") or _REPOSITORY) / "sandboxes" / f"{software}.txt"
 
 
-def list_hash(software: str) -> str:
-    """Hash of the pinned list of a software set, without its comments: as ``sandboxes/environment.sh`` has it."""
-    lines = pinned_list(software).read_bytes().splitlines(keepends=True)
+def list_hash(path: Path) -> str:
+    """Hash of a pinned list, without its comments; ``sandboxes/environment.sh`` names environments by it."""
+    lines = path.read_bytes().splitlines(keepends=True)
     return sha256(b"".join(line for line in lines if not line.lstrip(b" ").startswith(b"#"))).hexdigest()[:12]
 
 
@@ -37,7 +37,7 @@ def check_image(sandbox: str, labels: Mapping[str, str], software: str, how: str
     Raises:
         SandboxError: if it was made of another list, or does not say of which.
     """
-    found, wanted = labels.get(PINS), list_hash(software)
+    found, wanted = labels.get(PINS), list_hash(pinned_list(software))
     if found == wanted:
         return
     what = f"was built from another list ({found}, it is {wanted} now)" if found else "does not say what is in it"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections import namedtuple
 from importlib import metadata
@@ -10,6 +9,7 @@ import pytest
 
 from analysis.engine.doctor import interpreter
 from analysis.engine.doctor.finding import Level
+from analysis.engine.sandboxes.pinned import list_hash
 from tests.chain import REPOSITORY
 
 
@@ -85,23 +85,15 @@ def test_a_package_of_another_version(project: Path) -> None:
 
 def test_the_list_is_the_one_the_environment_was_made_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "sandboxes" / "ml.txt").write_text("no-such-package==1\n")
-    key = interpreter.list_hash(project / "sandboxes" / "ml.txt")
+    key = list_hash(project / "sandboxes" / "ml.txt")
     monkeypatch.setattr(sys, "prefix", f"/envs/{key}-py3.11")
     (found,) = interpreter.environment()
     assert found.found == f"1 of 1 packages of sandboxes/ml.txt are missing in /envs/{key}-py3.11 (no-such-package)"
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "sandboxes").glob("*.txt")), ids=lambda path: path.stem)
-def test_the_hash_is_that_of_the_shell(path: Path) -> None:
-    """By which ``environment.sh`` names environments."""
-    command = ["bash", str(REPOSITORY / "sandboxes" / "environment.sh"), "--hash", path.stem]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert interpreter.list_hash(path) == said.stdout.strip()
-
-
 def test_the_environment_of_an_image_is_a_link(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "sandboxes" / "ml.txt").write_text("no-such-package==1\n")
-    place = environment_in(project, f"{interpreter.list_hash(project / 'sandboxes' / 'ml.txt')}-py3.12")
+    place = environment_in(project, f"{list_hash(project / 'sandboxes' / 'ml.txt')}-py3.12")
     (project / "environment").symlink_to(place)
     monkeypatch.setattr(sys, "prefix", str(project / "environment"))
     (found,) = interpreter.environment()
@@ -111,7 +103,7 @@ def test_the_environment_of_an_image_is_a_link(project: Path, monkeypatch: pytes
 def test_environments_that_are_built(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = interpreter.environments()
     assert (found.name, found.level, found.found) == ("environment analysis", Level.GREY, "not built yet")
-    key = interpreter.list_hash(project / "sandboxes" / "analysis.txt")
+    key = list_hash(project / "sandboxes" / "analysis.txt")
     moved = environment_in(project, f"{key}-py3.11", "/elsewhere")
     (found,) = interpreter.environments()
     assert (found.level, found.found) == (Level.YELLOW, f"{moved} is not complete, or was moved there")

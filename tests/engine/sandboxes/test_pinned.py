@@ -42,9 +42,9 @@ def test_place_without_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_hash(lists: Path, content: str, is_same: bool) -> None:
     (lists / "ml.txt").write_text("a==1\nb==2\n")
-    before = list_hash("ml")
+    before = list_hash(pinned_list("ml"))
     (lists / "ml.txt").write_text(content)
-    assert (list_hash("ml") == before) is is_same
+    assert (list_hash(pinned_list("ml")) == before) is is_same
 
 
 @pytest.mark.parametrize("name", ["columnar", "ml", "stats", "analysis"])
@@ -56,12 +56,12 @@ def test_hash_is_that_of_environments(name: str, monkeypatch: pytest.MonkeyPatch
         text=True,
         check=True,
     )
-    assert list_hash(name) == said.stdout.strip()
+    assert list_hash(pinned_list(name)) == said.stdout.strip()
 
 
 def test_image_of_this_list(lists: Path) -> None:
     (lists / "ml.txt").write_text("a==1\n")
-    check_image("docker::ml", {PINS: list_hash("ml"), "other": "label"}, "ml", "docker build")
+    check_image("docker::ml", {PINS: list_hash(pinned_list("ml")), "other": "label"}, "ml", "docker build")
 
 
 @pytest.mark.parametrize(
