@@ -80,6 +80,10 @@ class Running(ABC):
         """That of one that has ended, if it is known."""
 
     @abstractmethod
+    def let_go(self) -> None:
+        """Take note of its end, which is a matter of milliseconds."""
+
+    @abstractmethod
     def stop(self) -> None:
         """Return when it has ended, after it was asked to; it kills what does not."""
 
@@ -152,6 +156,13 @@ class Child(Running):
     def exit_code(self) -> int | None:
         """See :meth:`Running.exit_code`."""
         return self._process.poll()
+
+    def let_go(self) -> None:
+        """See :meth:`Running.let_go`."""
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.stop()
 
     def stop(self) -> None:
         """See :meth:`Running.stop`."""

@@ -148,6 +148,9 @@ class _Container(Running):
         """See :meth:`Running.exit_code`; the daemon removes what could be asked for it."""
         return None
 
+    def let_go(self) -> None:
+        """See :meth:`Running.let_go`; the daemon does."""
+
     def stop(self) -> None:
         """See :meth:`Running.stop`."""
         self._printer.join(PATIENCE + 2)

@@ -79,8 +79,8 @@ def close_run() -> None:
     if run is None or run.owner != os.getpid():
         return
     for directory, connection in [(directory, _asked_to_end(directory)) for directory in run.directory.glob("*/")]:
-        if _is_over(connection):
-            run.started.pop(directory, None)
+        if _is_over(connection) and directory in run.started:
+            run.started.pop(directory).let_go()
     os.close(run.life)
     for running in run.started.values():
         running.stop()
@@ -194,7 +194,9 @@ def _connected(sandbox: Sandbox, setup: Setup, directory: Path, meanwhile: Calla
 
 
 def _started(sandbox: Sandbox, setup: Setup, directory: Path, meanwhile: Callable[[], Any]) -> socket.socket:
-    shutil.rmtree(directory, ignore_errors=True)  # of one that was killed
+    if _run is not None and directory in _run.started:  # it was killed
+        _run.started.pop(directory).stop()
+    shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     if not sandbox.shares_files:
         for name in ("home", inside.TEMPORARY):
