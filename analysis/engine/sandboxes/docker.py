@@ -68,8 +68,7 @@ class DockerSandbox(Sandbox):
                     self._image().id,
                     ["python", *start.command],
                     entrypoint="",
-                    user=f"{start.user[0]}:{start.user[1]}",
-                    group_add=[group for group in os.getgroups() if group != start.user[1]],
+                    **user_of(client, start.user),
                     environment=dict(start.environment),
                     mounts=[Mount(str(m.path), str(m.path), "bind", read_only=not m.writable) for m in start.mounts],
                     working_dir=str(start.scratch),
@@ -116,6 +115,22 @@ class DockerSandbox(Sandbox):
         reason = "permission denied" if "Permission denied" in str(error) else "no answer"
         what = f"docker's daemon at {where} cannot be reached ({reason})"
         return SandboxError(f"{self}: {what}: start it, or set DOCKER_HOST")
+
+
+def user_of(client: DockerClient, ids: tuple[int, int]) -> dict[str, Any]:
+    """Who the container runs as: who started it, which in one of a daemon without rights is root.
+
+    Args:
+        client: of the daemon.
+        ids: of user and group.
+
+    Returns:
+        Arguments for the container.
+    """
+    info = client.info()
+    if info.get("Rootless") or "name=rootless" in (info.get("SecurityOptions") or ()):  # of podman, of docker
+        return {"user": "0:0"}
+    return {"user": f"{ids[0]}:{ids[1]}", "group_add": [group for group in os.getgroups() if group != ids[1]]}
 
 
 @functools.cache

@@ -115,7 +115,9 @@ def test_a_script_that_is_not_there(tmp_path: Path) -> None:
     assert "Traceback" not in finished.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP], ids=lambda number: number.name
+)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_nothing_is_left(box: Box, number: signal.Signals, workers: str) -> None:
     """Defect 4 of law: what runs inside goes on, and writes its outputs later."""
