@@ -19,6 +19,7 @@ from analysis.engine.backends.base import QueueFullError, SchedulerDownError, Su
 from analysis.engine.backends.inflight import wait_until_landed
 from analysis.engine.backends.jobcredentials import job_credentials
 from analysis.engine.backends.jobenv import JOB_SCRIPT, Places, job_environment
+from analysis.engine.backends.jobsandbox import software_of
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.records import Attempt, Job, JobPlan, Pending
 from analysis.engine.backends.settings import BatchSettings, jobs_folder
@@ -147,7 +148,10 @@ class Submitter:
         workflow = self._workflow
         disk = local_store().root if os.environ.get("ANALYSIS_STORE") else None
         places = Places(store, disk, str(disk) in spec.disks)
-        environment, inputs = job_environment(workflow.effective_workflow, description, places, token, self._settings)
+        software = software_of(workflow, same_disks)
+        environment, inputs = job_environment(
+            workflow.effective_workflow, description, software, places, token, self._settings
+        )
         shown = job_credentials(workflow.effective_workflow, self._settings)
         return Submission(
             token=token,
