@@ -68,6 +68,12 @@ def software_of(workflow: AnalysisTask, shared_filesystem: bool) -> Software:
     return Software(here)
 
 
+def started_kind(workflow: AnalysisTask) -> str:
+    """Kind of the sandbox that the jobs of a workflow start; empty if they start none."""
+    sandbox = outside.declared(workflow)
+    return "" if sandbox is None or (sandbox.kind == "venv" and sandbox.software) else sandbox.kind
+
+
 def identities(workflow: AnalysisTask, recipes: Recipes) -> dict[str, str]:
     """What sandboxes of other tasks hold that the recipes of a workflow are made of, by their names.
 

@@ -199,8 +199,8 @@ def _report(error: BaseException) -> Failure:
     """Report of an exception, whose traceback goes to the log."""
     traceback.print_exception(error)
     failure = failure_of(error)
-    if isinstance(error, SystemExit):  # what was meant by it cannot be known
-        failure = replace(failure, sentence=f"the task ended the process with exit code {error.code}")
+    if failure.error == "SystemExit":  # be it in a sandbox; what was meant by it cannot be known
+        failure = replace(failure, sentence=f"the task ended the process with exit code {failure.sentence or 0}")
     return failure
 
 

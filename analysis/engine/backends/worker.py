@@ -225,7 +225,7 @@ class Supervisor:
         """Why the process has to be ended now, if it has to."""
         if self._signal:
             return ended_by_batch_system(signal.Signals(self._signal).name)
-        used = tree.memory_of([os.getpid(), *tree.descendants(os.getpid())])
+        used = tree.memory_of([os.getpid(), *self._below(os.getpid())])
         self._peak = max(self._peak, used)
         return self._limits.exceeded(used, time.time())
 
@@ -238,9 +238,14 @@ class Supervisor:
                 os.kill(pid, DUMP)
             while size_of(log) == size and time.monotonic() < patience and not _has_ended(pid):
                 time.sleep(0.01)
-        for number in [pid, *tree.descendants(pid)]:
-            with suppress(ProcessLookupError):
+        for number in [pid, *self._below(pid)]:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(number, signal.SIGKILL)
+
+    def _below(self, pid: int) -> set[int]:
+        """All processes below one, and those that docker's daemon runs for this job."""
+        in_containers = tree.working_for(self._job.scratch) if self._spec.sandbox == "docker" else []
+        return {*tree.descendants(pid), *in_containers} - {pid, os.getpid()}
 
     # what became of branches
 
