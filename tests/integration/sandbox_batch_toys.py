@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,3 +49,12 @@ class SandboxFaultToy(SandboxPlaceToy):
 
     def _value(self, names: dict[str, str]) -> str:
         return names["nothing"]
+
+
+class SandboxGreedyToy(SandboxPlaceToy):
+    """One that uses 1 GB, and waits."""
+
+    def run(self) -> None:
+        kept = [os.urandom(1 << 20) for _ in range(1000)]
+        time.sleep(600)
+        kept.clear()

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests.integration.batch import system
+from tests.integration.batch_queue import until
 from tests.integration.results import check_clean, check_same, check_same_content
-from tests.integration.sandbox_fixtures import Containers, containers, kind
+from tests.integration.sandbox_fixtures import KINDS, Containers, containers, kind
 from tests.integration.test_batch_chain import KERNELS, Place, place
 from tests.integration.test_concurrent import manifests
 from tests.integration.test_storage_batch import remote
@@ -198,6 +199,16 @@ def test_an_error_inside(htcondor: System, make: Make) -> None:
     assert "code: KeyError: 'nothing'" in said
     assert re.search(r"tests/integration/sandbox_batch_toys.py:\d+ _value: return names", said)
     assert "sandboxes/" not in said.partition("code: KeyError")[2]
+
+
+@pytest.mark.parametrize("kind", KINDS[1:], indirect=True)
+def test_too_much_memory_inside(slurm: System, make: Make, containers: Containers, kind: str) -> None:
+    """A job sees the memory of its containers, whose parent may be a daemon."""
+    with make(slurm, SHARED, LAW__batch__max_memory="600MB") as where:
+        toy = TOY.replace("Place", "Greedy")
+        said = where.law(toy, "--sandbox", kind, "--number", "1", "--memory", "600MB", code=30)
+    assert re.search(r"memory: the job used \d+ MB, and had asked for 600 MB\n", said)
+    until(lambda: not containers.running())
 
 
 FAULTS = {

@@ -26,6 +26,7 @@ from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.spec import Branch, format_branches, make_spec, short_digest
 from analysis.engine.backends.verdict import grown, tries
 from analysis.engine.commit import store_errors
+from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.credentials import CredentialError
 from analysis.engine.storage.stores import local_store
@@ -127,7 +128,7 @@ class Submitter:
                 discard(folder)
                 return 0
             ids = backend.submit(self._submission(token, folder, kept, needs))
-        except (SubmissionError, QueueFullError, CredentialError, RemoteError):
+        except (SubmissionError, QueueFullError, CredentialError, RemoteError, SandboxError):
             self._ledger.refused(token)
             discard(folder)
             raise
