@@ -14,7 +14,7 @@ from luigi.cmdline_parser import CmdlineParser
 
 from analysis.engine import plan, policy, progress, slots, watch
 from analysis.engine.backends import tree
-from analysis.engine.backends.jobenv import job_files
+from analysis.engine.backends.jobenv import job_repository
 from analysis.engine.backends.settings import batch_settings
 from analysis.engine.errors import ExpensiveRunError
 from analysis.engine.inputs import Inputs
@@ -114,7 +114,7 @@ def _processes(task: AnalysisTask) -> tuple[int, int]:
     workers = int(luigi.interface.core().workers)
     if task.workflow == "local":
         return workers, workers
-    job_files()  # now, while they are what this process has read
+    job_repository()  # now, while it is what this process has read
     if workers > 1:
         return workers, workers
     processes = batch_settings().parallel_workflows

@@ -12,17 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import uproot
 
 from analysis.engine.manifest import Manifest
 from benchmarks.clients import SUBMIT, Call, CountedClients
 from tests.integration.batch import system
 from tests.integration.batch_queue import Queue
-from tests.integration.test_concurrent import NOT_THE_SAME_BITS, comparable, manifests
+from tests.integration.results import check_same, check_same_content, paths
+from tests.integration.test_concurrent import NOT_THE_SAME_BITS, manifests
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, testbed
 
@@ -50,21 +48,25 @@ class Place:
     clients: CountedClients
     settings: dict[str, str]
 
-    def law(self, *arguments: str) -> str:
-        """``law run`` that has to end well; what it said."""
+    def law(self, *arguments: str, code: int = 0) -> str:
+        """``law run`` that has to end well, or with another exit code; what it said."""
         path = f"{self.clients.folder}:{self.testbed.environment()['PATH']}"
         line = ("law", "run", *arguments, "--workflow", self.system.name, "--poll-interval", "2s")
         finished = self.testbed.as_user(
             *line, environment={**self.environment, "PATH": path}, folder=self.folder, timeout=900
         )
-        assert finished.returncode == 0, finished.stdout + finished.stderr
+        assert finished.returncode == code, finished.stdout + finished.stderr
         return finished.stdout + finished.stderr
 
     @property
     def environment(self) -> dict[str, str]:
-        places = {"ANALYSIS_STORE": str(self.store), "LAW_HOME": str(self.folder / "law")}
+        places = {"ANALYSIS_STORE": str(self.store), "LAW_HOME": str(self.home)}
         forwarded = {"LAW__batch__forward_env": ",".join(KERNELS)} if KERNELS else {}
         return {"ANALYSIS_PROFILE": "local", **KERNELS, **forwarded, **places, **self.settings}
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "law"
 
     @property
     def store(self) -> Path:
@@ -122,16 +124,8 @@ def chain(testbed: Testbed, system: System) -> Iterator[Chain]:
 
 def test_result_is_that_of_a_run_here(chain: Chain, demo_store: Path) -> None:
     """Of another user, at another path, in one process after the other: the same recipes, numbers and bits."""
-    expected = manifests(demo_store)
     assert "v1/demo/Report#None" in chain.made
-    assert chain.made.keys() <= expected.keys()  # other tests run other tasks in that store
-    compared = 0
-    for key, manifest in chain.made.items():
-        assert manifest.recipe == expected[key].recipe, key
-        assert manifest.accounting == expected[key].accounting, key
-        assert comparable(manifest) == comparable(expected[key]), key
-        compared += sum(value is not None for value in comparable(manifest).values())
-    assert compared > 500
+    assert check_same(chain.made, manifests(demo_store)) > 500
     families = {manifest.task.rpartition(".")[2] for manifest in chain.made.values()}
     assert {"MergeHistograms", "TrainModel", "FitModel", "PlotFit", "Report"} <= families
 
@@ -141,11 +135,7 @@ def test_files_of_root_have_the_same_content(chain: Chain, demo_store: Path) -> 
     names = [path for path in paths(chain.made) if Path(path).suffix == ".root"]
     assert any("GenerateEvents" in name for name in names)
     assert any("BuildModel" in name for name in names)
-    for name in names:
-        found, wanted = (content(store / name) for store in (chain.place.store, demo_store))
-        assert found.keys() == wanted.keys(), name
-        for part, values in wanted.items():
-            np.testing.assert_array_equal(found[part], values, err_msg=f"{name}: {part}")
+    assert check_same_content(chain.made, chain.place.store, demo_store) == len(names)
 
 
 def test_pages_are_the_same(chain: Chain, demo_store: Path) -> None:
@@ -155,35 +145,6 @@ def test_pages_are_the_same(chain: Chain, demo_store: Path) -> None:
     assert len(names) == 3
     for name in set(names) - {"v1/demo/Report/report.html"}:
         assert (chain.place.store / name).read_bytes() == (demo_store / name).read_bytes(), name
-
-
-def paths(made: dict[str, Manifest]) -> list[str]:
-    return sorted(output.path for manifest in made.values() for output in manifest.outputs)
-
-
-def content(path: Path) -> dict[str, Any]:
-    """Arrays by name of all trees and histograms of a file."""
-    found: dict[str, Any] = {}
-    with uproot.open(path) as file:
-        for key, kind in file.classnames(cycle=False).items():
-            if kind == "TDirectory":
-                continue
-            if kind == "TTree":
-                arrays = file[key].arrays(library="np")
-                found |= {f"{key}.{name}": flat(values) for name, values in arrays.items()}
-            else:
-                found[f"{key}.values"] = file[key].values(flow=True)
-                found[f"{key}.errors"] = file[key].errors(flow=True)
-    assert found
-    return found
-
-
-def flat(values: np.ndarray) -> np.ndarray:
-    """Array of lists as one of numbers: lengths, then what is in them."""
-    if values.dtype != object:
-        return values
-    lists = [np.asarray(list(value) if not np.ndim(value) else value) for value in values]
-    return np.concatenate([np.array([len(part) for part in lists]), *lists])
 
 
 def test_manifests_name_the_job(chain: Chain, demo_store: Path) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.chain import Law
+from tests.integration.results import check_clean, check_same, check_same_content
 from tests.integration.sandbox_fixtures import Containers, containers, kind
-from tests.integration.test_batch_chain import content, paths
 from tests.integration.test_concurrent import done, manifests
-from tests.integration.test_storage_chain import check_clean, check_same
 from tests.testbed.fixtures import sandboxes
 
 __all__ = ["containers", "kind", "sandboxes"]
@@ -43,11 +41,7 @@ def test_chain(tmp_path: Path, demo_store: Path, containers: Containers, kind: s
     made = manifests(law.store)
     assert "v1/demo/Report#None" in made
     assert check_same(made, manifests(demo_store)) > 500
-    for name in (path for path in paths(made) if Path(path).suffix == ".root"):
-        found, wanted = (content(store / name) for store in (law.store, demo_store))
-        assert found.keys() == wanted.keys(), name
-        for part, values in wanted.items():
-            np.testing.assert_array_equal(found[part], values, err_msg=f"{name}: {part}")
+    check_same_content(made, law.store, demo_store)
     check_clean(law.store)
     ran_in = {key.split("/")[2].partition("#")[0]: made[key].provenance["sandbox"] for key in made}
     assert set(ran_in.values()) == {f"{kind}::{containers.name(kind, name)}" for name in ("columnar", "ml", "stats")}

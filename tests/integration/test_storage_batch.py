@@ -15,13 +15,13 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from analysis.engine.manifest import Manifest
+from tests.integration import results
 from tests.integration.batch import Site, sites, system
-from tests.integration.test_batch_chain import Place, content, paths, place
-from tests.integration.test_concurrent import comparable, manifests
+from tests.integration.test_batch_chain import Place, place
+from tests.integration.test_concurrent import manifests
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, storage, testbed
 from tests.testbed.storage import DAVS, ROOT, ROOT_TOKEN, TOKEN, WAYS, Storage, Way
@@ -92,23 +92,13 @@ def check_same(there: There, demo_store: Path) -> int:
     Returns:
         How many outputs have the same size and checksum.
     """
-    made, expected, compared = there.made, manifests(demo_store), 0
-    assert made.keys() <= expected.keys()  # other tests run other tasks in that store
+    made = there.made
+    compared = results.check_same(made, manifests(demo_store))  # the place is no part of recipes
     for key, manifest in made.items():
-        assert manifest.recipe == expected[key].recipe, key  # the place is no part of it
-        assert manifest.accounting == expected[key].accounting, key
-        assert comparable(manifest) == comparable(expected[key]), key
-        compared += sum(value is not None for value in comparable(manifest).values())
         backend = there.place.system.name if manifest.branch is not None else "local"
         assert manifest.provenance["backend"] == backend, key
-    for name in paths(made):
-        if name.endswith(".root"):
-            found, wanted = (content(store / name) for store in (there.disk, demo_store))
-            assert found.keys() == wanted.keys(), name
-            for part, values in wanted.items():
-                np.testing.assert_array_equal(found[part], values, err_msg=f"{name}: {part}")
-    assert not list(there.disk.rglob("*.part"))
-    assert not list(there.disk.rglob("*.lock"))
+    results.check_same_content(made, there.disk, demo_store)
+    results.check_clean(there.disk)
     assert not Path("/nonexistent").exists()
     return compared
 
@@ -181,7 +171,7 @@ def toys(sites: Callable[..., Site], storage: Storage) -> Toys:
     return make
 
 
-def results(disk: Path) -> list[str]:
+def written(disk: Path) -> list[str]:
     """What is in the outputs."""
     return sorted(path.read_text().strip() for path in disk.rglob("fault_*.txt"))
 
@@ -205,7 +195,7 @@ def test_jobs_wait_for_a_store_that_is_away(toys: Toys, storage: Storage) -> Non
         said = f"no answer from {storage.url('xrd-open', 'root', disk.name)} "
         run.until(lambda: sum(said in text for text in branch_logs(site)) == 2)
     assert "failed: 0" in run.end()
-    assert results(disk) == ["0", "1"]
+    assert written(disk) == ["0", "1"]
     assert site.begun() == {0: 1, 1: 1}
     assert logs(disk) == {"ok": 2}
 
@@ -233,7 +223,7 @@ def test_store_that_is_away_when_jobs_end_tells_nothing(toys: Toys, storage: Sto
         assert "failed: 1" not in run.output()
         assert not run.has_ended()
     said = run.end()
-    assert results(disk) == ["0", "1"]
+    assert written(disk) == ["0", "1"]
     assert site.begun() == {0: 2, 1: 2}
     assert "nothing is concluded from that, jobs run on" in said
     assert logs(disk) == {"ok": 2}

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from analysis.engine.manifest import Manifest
 from tests.chain import REPOSITORY, Law
+from tests.integration.results import check_clean, check_same, check_same_content
 from tests.integration.storage_fixtures import storage
-from tests.integration.test_batch_chain import content, paths
-from tests.integration.test_concurrent import comparable, done, manifests
+from tests.integration.test_concurrent import done, manifests
 from tests.testbed.storage import ROOT, TOKEN, WAYS, Protocol, Storage, Way
 
 __all__ = ["storage"]
@@ -119,24 +118,6 @@ def site(
         shutil.rmtree(here.disk)
 
 
-def check_same(made: Mapping[str, Manifest], expected: Mapping[str, Manifest]) -> int:
-    """See that recipes, numbers and bits are the same; returns how many outputs were compared bit by bit."""
-    assert made
-    assert made.keys() <= expected.keys()  # other tests run other tasks in that store
-    compared = 0
-    for key, manifest in made.items():
-        assert manifest.recipe == expected[key].recipe, key
-        assert manifest.accounting == expected[key].accounting, key
-        assert comparable(manifest) == comparable(expected[key]), key
-        compared += sum(value is not None for value in comparable(manifest).values())
-    return compared
-
-
-def check_clean(disk: Path) -> None:
-    """See that nothing is left that is no output, manifest, or log."""
-    assert not [path for path in disk.rglob("*") if path.name.endswith(".part") or ".lock" in path.name]
-
-
 # the whole chain
 
 
@@ -172,11 +153,7 @@ def test_chain_makes_what_a_local_one_makes(chain: Chain, demo_store: Path) -> N
     assert check_same(chain.made, manifests(demo_store)) > 500
     families = {manifest.task.rpartition(".")[2] for manifest in chain.made.values()}
     assert {"MergeHistograms", "TrainModel", "FitModel", "PlotFit", "Report"} <= families
-    for name in (path for path in paths(chain.made) if Path(path).suffix == ".root"):
-        found, wanted = (content(store / name) for store in (chain.site.disk, demo_store))
-        assert found.keys() == wanted.keys(), name
-        for part, values in wanted.items():
-            np.testing.assert_array_equal(found[part], values, err_msg=f"{name}: {part}")
+    check_same_content(chain.made, chain.site.disk, demo_store)
     check_clean(chain.site.disk)
     assert not chain.site.store.exists()
 

@@ -14,6 +14,7 @@ import re
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +57,8 @@ EXIT_CODES: Mapping[int, Exit] = {
 """Exit codes of ``job.sh`` when no branch could be started; it says why on its standard error."""
 
 _ON_THE_WAY = re.compile(
-    r"<frozen |analysis/engine/backends/(worker|runner)\.py:|analysis/engine/commit\.py:\d+ (wrapper|_execute):"
+    r"<frozen |analysis/engine/(backends/(worker|runner)|sandboxes/(worker|inside))\.py:"
+    r"|analysis/engine/commit\.py:\d+ (wrapper|_execute):"
 )
 
 _ERRNO_NAMES = (
@@ -173,11 +175,13 @@ def _place(frame: str) -> str:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Report of an exception.
+    """Report of an exception: if it was raised in a sandbox, the one that was made there.
 
     Args:
         error: with its traceback.
     """
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        return Failure.from_json(error.failure)  # type: ignore[attr-defined]
     root = next(_causes(error))
     return Failure(classify(error), type(error).__qualname__, _shortened(str(error)), _last(_frames(error, root)))
 
@@ -187,8 +191,12 @@ def classify(error: BaseException) -> FailureClass:
 
     The root cause decides: of all exceptions that led to this one (``__cause__``, else ``__context__``), the first one
     that tells. So an error of the store that a task wraps into one of its own stays an error of the store. What no rule
-    knows is taken for a bug.
+    knows is taken for a bug. Why a sandbox cannot be had does not matter: another machine may have it.
     """
+    from analysis.engine.sandboxes.base import SandboxError  # the supervisor of a job imports next to nothing
+
+    if any(isinstance(cause, SandboxError) for cause in _causes(error)):
+        return FailureClass.ENVIRONMENT
     return next((kind for cause in _causes(error) if (kind := _class_of(cause))), FailureClass.CODE)
 
 

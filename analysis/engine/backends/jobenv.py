@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -15,6 +14,7 @@ from analysis.engine.storage.local import LocalStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from analysis.engine.backends.jobsandbox import Software
     from analysis.engine.storage.base import Store
     from analysis.engine.storage.remote import RemoteStore
 
@@ -56,25 +56,43 @@ class Places(NamedTuple):
 
 
 @functools.cache
-def job_files() -> JobFiles:
+def job_repository() -> Path:
     """The code of this process for jobs, copied once: later edits do not reach jobs that wait.
 
     Raises:
         BundleError: if it cannot be copied.
     """
-    folder, settings = jobs_folder() / "bundles", batch_settings()
-    is_shared, also = settings.shared_filesystem, settings.job_files.replace(",", " ").split()
-    repository = repository_bundle(_REPOSITORY, folder, packed=not is_shared, also=also).path
-    environment = Path(sys.prefix)
-    return JobFiles(repository, environment if is_shared else sandbox_bundle(environment, folder).path)
+    settings = batch_settings()
+    also = settings.job_files.replace(",", " ").split()
+    return repository_bundle(_REPOSITORY, _bundles(), packed=not settings.shared_filesystem, also=also).path
+
+
+@functools.cache
+def job_files(environment: Path) -> JobFiles:
+    """The code of this process, and packages, for jobs; each of them is copied once.
+
+    Args:
+        environment: directory of the packages.
+
+    Raises:
+        BundleError: if something cannot be copied.
+    """
+    is_shared = batch_settings().shared_filesystem
+    return JobFiles(job_repository(), environment if is_shared else sandbox_bundle(environment, _bundles()).path)
+
+
+def _bundles() -> Path:
+    return jobs_folder() / "bundles"
 
 
 def job_environment(
     backend: str,
     spec: Path,
+    software: Software,
     places: Places,
     token: str,
     settings: BatchSettings,
+    *,
     shell: Mapping[str, str] = os.environ,
 ) -> tuple[dict[str, str], tuple[Path, ...]]:
     """Variables of a job, and the files that it is sent.
@@ -82,6 +100,7 @@ def job_environment(
     Args:
         backend: name of the batch system.
         spec: description of the job.
+        software: what it runs with.
         places: the stores.
         token: of the submission.
         settings: of the site.
@@ -92,12 +111,13 @@ def job_environment(
         StoreError: if what jobs fetch from the store cannot be written there.
         RemoteError: the same, of a store on servers.
     """
-    files = job_files()
+    files = job_files(software.environment)
     names = {*_ALWAYS, *(name.strip() for name in settings.forward_env.split(","))}
     names |= {name for name in shell if name.startswith(_OPTIONS)}
     names -= _NEVER
     environment = {
         **{name: shell[name] for name in sorted(names) if name in shell},
+        **software.variables,
         **({"ANALYSIS_STORE": str(places.disk)} if places.disk else {}),
         "ANALYSIS_JOB_STORES": "local" if places.needs_disk else "remote",
         "ANALYSIS_JOB_BACKEND": backend,
@@ -116,7 +136,7 @@ def job_environment(
         "ANALYSIS_JOB_SPEC": spec.name,
         "ANALYSIS_JOB_REPOSITORY": files.repository.name,
         "ANALYSIS_JOB_SANDBOX": files.sandbox.name,
-        "ANALYSIS_JOB_PYTHON": str(Path(sys.executable).resolve()),
+        "ANALYSIS_JOB_PYTHON": str(software.python),
     }
     if backend != "htcondor":
         sent = 1  # Slurm brings a script to a job, and only a little with it

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from analysis.engine.backends import jobcredentials
 from analysis.engine.backends.base import BackendError
+from analysis.engine.backends.jobenv import job_files
+from analysis.engine.backends.jobsandbox import software_of
 from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.statusline import show_duration
 from analysis.engine.commit import store_errors
@@ -38,11 +40,14 @@ def check(workflow: AnalysisWorkflow, settings: BatchSettings) -> None:
         BackendError: if files of jobs cannot be kept.
         StoreError: if the store cannot be written.
         CredentialError: if a credential has expired, or is none.
+        SandboxError: if the environment of its software set cannot be built.
+        BundleError: if packages cannot be copied.
     """
     resources = workflow.job_resources()
     check_limits(workflow.get_task_family(), resources, settings)
     check_locks(jobs_folder())
     check_store(workflow.store, workflow.folder)
+    job_files(software_of(workflow, settings.shared_filesystem).environment)  # which takes a while the first time
     is_renewed = jobcredentials.is_renewed(workflow.effective_workflow, settings)
     for warning in refresh.ready(resources.runtime, is_renewed=is_renewed):
         print(f"{workflow.title()}: {warning}", file=sys.stderr, flush=True)

@@ -82,12 +82,14 @@ class Runner:
             self._start(left[0].number)
             import_law()
             from analysis.engine import provenance
+            from analysis.engine.backends.jobsandbox import enter_job
             from analysis.engine.backends.spec import workflow_of
 
             _take_stores(self._spec)
             provenance.remember_job(self._job, self._spec.backend, self._spec.git_commit, self._spec.git_dirty)
             with workflow_of(self._spec) as workflow:
                 snapshot = _prepare(self._spec, workflow)
+                enter_job(workflow, self._spec.identities)
                 while left:
                     branch = left[0]
                     if branch != self._todo[0]:
@@ -201,8 +203,8 @@ def _report(error: BaseException) -> Failure:
     """Report of an exception, whose traceback goes to the log."""
     traceback.print_exception(error)
     failure = failure_of(error)
-    if isinstance(error, SystemExit):  # what was meant by it cannot be known
-        failure = replace(failure, sentence=f"the task ended the process with exit code {error.code}")
+    if failure.error == "SystemExit":  # be it in a sandbox; what was meant by it cannot be known
+        failure = replace(failure, sentence=f"the task ended the process with exit code {failure.sentence or 0}")
     return failure
 
 

@@ -51,6 +51,8 @@ class JobSpec:
         root: directory of the store of the workflow; empty if it is on servers.
         disks: directories of all stores on a disk that the workflow uses, which a machine has to see.
         stores: all stores, see :class:`~analysis.engine.storage.resolved.Resolved`.
+        sandbox: kind of the sandbox that jobs start; empty for none.
+        identities: what sandboxes of other tasks hold, see :func:`~analysis.engine.backends.jobsandbox.identities`.
     """
 
     modules: tuple[str, ...]
@@ -68,6 +70,8 @@ class JobSpec:
     root: str = ""
     disks: tuple[str, ...] = ()
     stores: Mapping[str, Any] = field(default_factory=dict)
+    sandbox: str = ""
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Text of the file."""
@@ -170,6 +174,7 @@ def make_spec(
         same_disks: whether jobs see the files of this machine.
     """
     from analysis.engine import provenance
+    from analysis.engine.backends.jobsandbox import identities, started_kind
     from analysis.engine.snapshot import Snapshot
     from analysis.engine.storage.resolved import local_root, resolved
 
@@ -188,6 +193,8 @@ def make_spec(
         argv=argv,
         folder=workflow.relative_folder,
         recipe=_common(recipes.recipe(workflow.branch_task(workflow.branch_numbers()[0]))),
+        sandbox=started_kind(workflow),
+        identities=identities(workflow, recipes),
         backend=backend,
         git_commit=provenance.git_commit(),
         git_dirty=provenance.git_dirty(),

@@ -19,12 +19,14 @@ from analysis.engine.backends.base import QueueFullError, SchedulerDownError, Su
 from analysis.engine.backends.inflight import wait_until_landed
 from analysis.engine.backends.jobcredentials import job_credentials
 from analysis.engine.backends.jobenv import JOB_SCRIPT, Places, job_environment
+from analysis.engine.backends.jobsandbox import software_of
 from analysis.engine.backends.ledger import Ledger
 from analysis.engine.backends.records import Attempt, Job, JobPlan, Pending
 from analysis.engine.backends.settings import BatchSettings, jobs_folder
 from analysis.engine.backends.spec import Branch, format_branches, make_spec, short_digest
 from analysis.engine.backends.verdict import grown, tries
 from analysis.engine.commit import store_errors
+from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.credentials import CredentialError
 from analysis.engine.storage.stores import local_store
@@ -126,7 +128,7 @@ class Submitter:
                 discard(folder)
                 return 0
             ids = backend.submit(self._submission(token, folder, kept, needs))
-        except (SubmissionError, QueueFullError, CredentialError, RemoteError):
+        except (SubmissionError, QueueFullError, CredentialError, RemoteError, SandboxError):
             self._ledger.refused(token)
             discard(folder)
             raise
@@ -147,7 +149,10 @@ class Submitter:
         workflow = self._workflow
         disk = local_store().root if os.environ.get("ANALYSIS_STORE") else None
         places = Places(store, disk, str(disk) in spec.disks)
-        environment, inputs = job_environment(workflow.effective_workflow, description, places, token, self._settings)
+        software = software_of(workflow, same_disks)
+        environment, inputs = job_environment(
+            workflow.effective_workflow, description, software, places, token, self._settings
+        )
         shown = job_credentials(workflow.effective_workflow, self._settings)
         return Submission(
             token=token,

@@ -87,6 +87,19 @@ def _table() -> Callable[[int], list[int]]:
     return lambda pid: table.get(pid, [])
 
 
+def working_for(folder: Path) -> list[int]:
+    """Ids of processes whose arguments name something in a directory, and of all below them; looks at all processes.
+
+    Those in a container of docker are no children of who asked for it.
+    """
+    mark, found = f"\0{folder}/".encode(), set[int]()
+    for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208
+        with suppress(OSError):
+            if mark in Path(f"/proc/{name}/cmdline").read_bytes():
+                found |= {int(name), *descendants(int(name))}
+    return sorted(found - {os.getpid()})
+
+
 def memory_of(pids: list[int]) -> int:
     """Sum of the resident memory of processes [bytes]; what they share counts for each of them, as for a scheduler."""
     pages = 0

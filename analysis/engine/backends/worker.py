@@ -225,7 +225,7 @@ class Supervisor:
         """Why the process has to be ended now, if it has to."""
         if self._signal:
             return ended_by_batch_system(signal.Signals(self._signal).name)
-        used = tree.memory_of([os.getpid(), *tree.descendants(os.getpid())])
+        used = tree.memory_of([os.getpid(), *self._below(os.getpid())])
         self._peak = max(self._peak, used)
         return self._limits.exceeded(used, time.time())
 
@@ -238,9 +238,14 @@ class Supervisor:
                 os.kill(pid, DUMP)
             while size_of(log) == size and time.monotonic() < patience and not _has_ended(pid):
                 time.sleep(0.01)
-        for number in [pid, *tree.descendants(pid)]:
-            with suppress(ProcessLookupError):
+        for number in [pid, *self._below(pid)]:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(number, signal.SIGKILL)
+
+    def _below(self, pid: int) -> set[int]:
+        """All processes below one, and those that docker's daemon runs for this job."""
+        in_containers = tree.working_for(self._job.scratch) if self._spec.sandbox == "docker" else []
+        return {*tree.descendants(pid), *in_containers} - {pid, os.getpid()}
 
     # what became of branches
 
@@ -250,6 +255,9 @@ class Supervisor:
             return
         failure = Failure.from_json(message.failure) if message.failure else None
         self._peak = max(self._peak, message.memory)
+        # a sandbox that the kernel has killed does not tell why
+        if failure is not None and failure.error == "SandboxError" and self._has_filled_memory():
+            failure = replace(failure, kind=FailureClass.MEMORY)
         self._record(message.branch, failure, message.seconds)
 
     def _bury(self, ended: _Ended, verdict: Failure | None) -> None:
@@ -257,8 +265,7 @@ class Supervisor:
         status, self._peak = ended.status, max(self._peak, ended.memory)
         branch = self._todo[0].number if self._current is None else self._current
         log = read_log(self._log(branch)).decode(errors="replace")
-        before, self._oom_kills = self._oom_kills, tree.oom_kills()
-        failure = failure_of_death(status, log, self._limits.is_nearly_full(self._peak) or self._oom_kills > before)
+        failure = failure_of_death(status, log, self._has_filled_memory())
         is_by_signal = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
         self._stopped = is_by_signal or (verdict is not None and verdict.kind is not FailureClass.MEMORY)
         if verdict is not None:
@@ -266,6 +273,11 @@ class Supervisor:
         self._record(branch, failure, time.monotonic() - self._begun)
         with suppress(OSError):
             self._scribe.bury(Death(branch, ended.pid))
+
+    def _has_filled_memory(self) -> bool:
+        """Whether the kernel has killed processes of the branch for lack of memory, or it used nearly all of it."""
+        before, self._oom_kills = self._oom_kills, tree.oom_kills()
+        return self._limits.is_nearly_full(self._peak) or self._oom_kills > before
 
     def _record(self, branch: int, failure: Failure | None, seconds: float) -> None:
         """Write log and report, and say what became of a branch."""

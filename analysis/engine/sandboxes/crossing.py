@@ -18,12 +18,13 @@ def raised(crossing: Crossing, sandbox: str) -> BaseException:
 
     Returns:
         One of the same type if it is one of this project, or of Python and made of a text; else an
-        :class:`InsideError`. Its traceback inside is a note.
+        :class:`InsideError`. Its traceback inside is a note, and what the engine says of it there its ``failure``.
     """
     name = str(crossing.failure["error"])
     error = _ours(name, crossing.text) or _of_python(name, crossing.text)
     if error is None:
         error = InsideError(f"{name}: {crossing.text}")
+    error.failure = crossing.failure  # type: ignore[attr-defined]  # class and frames, which are others outside
     error.add_note(f"in the sandbox {sandbox}:\n{crossing.trace}")
     return error
 

@@ -77,19 +77,24 @@ def _is_covered(path: Path, writable: bool, others: dict[Path, bool]) -> bool:
 
 
 def _disks() -> Iterator[Path]:
-    """Directories of stores, mirrors and caches; made if they are not there yet."""
-    yield from _variable("ANALYSIS_STORE", make=True)
+    """Directories of stores, mirrors and caches; made if they are not there yet.
+
+    In a job nothing is made but caches: what it writes to is there, or is on servers.
+    """
+    is_job = bool(os.environ.get("ANALYSIS_JOB_BACKEND"))
+    yield from _variable("ANALYSIS_STORE", make=not is_job)
     for choice in stores.choices():
         if choice.kind == "local" and choice.section:
             base = stores.local_settings(choice.section).base
-            paths = [base] if base else []
+            made, paths = not is_job, [base]
         elif choice.section:
             settings = stores.remote_settings(choice.section)
-            paths = [path for path in (settings.mirror, settings.cache_root) if path]
+            made, paths = True, [None if is_job else settings.mirror, settings.cache_root]
         else:
-            paths = []
-        for path in paths:
-            path.mkdir(parents=True, exist_ok=True)
+            made, paths = False, []
+        for path in filter(None, paths):
+            if made:
+                path.mkdir(parents=True, exist_ok=True)
             yield path
     if law.config.has_section("inputs") and (cache := law.config.get_expanded("inputs", "cache_root", default="")):
         yield Path(cache)

@@ -17,7 +17,7 @@ import luigi
 import pytest
 
 from analysis.engine import provenance
-from analysis.engine.backends import joblogs, registry, submit
+from analysis.engine.backends import joblogs, preflight, registry, submit
 from analysis.engine.backends.base import (
     BackendError,
     FailureClass,
@@ -294,6 +294,7 @@ class Site:
         patch.setattr(time, "sleep", self.clock.sleep)
         patch.setattr(sqlite3, "connect", _connect)
         patch.setattr(submit, "job_environment", lambda *_: ({}, ()))
+        patch.setattr(preflight, "job_files", lambda _: None)  # it asks git, for which it waits
 
     def configure(self, section: str, **options: object) -> None:
         """Set options of a section of ``law.cfg``."""

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from analysis.engine.backends import submit
 from analysis.engine.backends.base import FailureClass, JobState, JobStatus, SchedulerDownError
 from analysis.engine.backends.controller import DetachedError
+from analysis.engine.backends.jobsandbox import Software
 from analysis.engine.backends.settings import jobs_folder
+from analysis.engine.sandboxes.base import SandboxError
 from tests.engine.backends.fake import (
     OK,
     VANISH,
@@ -97,6 +103,24 @@ def test_refused_submission_leaves_nothing(site: Site) -> None:
         site.run(workflow)
     assert site.results(workflow) == {}
     assert list(jobs_folder().glob("Jobs-*")) == []
+
+
+def test_sandbox_that_cannot_be_had_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the jobs that follow the first one."""
+
+    def refuse(*_: object) -> Software:
+        if site.fake.jobs:
+            raise SandboxError(msg)
+        return Software(Path(sys.prefix))
+
+    msg = "venv::analysis cannot be built"
+    monkeypatch.setattr(submit, "software_of", refuse)
+    workflow = site.workflow(3)
+    with pytest.raises(SandboxError, match=msg):
+        site.run(workflow)
+    assert site.done(workflow) == [0]
+    with site.ledger() as ledger:
+        assert ledger.pending(str(workflow.folder)) == []
 
 
 def test_full_queue_is_filled_again_and_again(site: Site) -> None:

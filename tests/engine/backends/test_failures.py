@@ -25,6 +25,7 @@ from analysis.engine.backends.failures import (
 from analysis.engine.backends.jobenv import JOB_SCRIPT
 from analysis.engine.backends.worker import NO_SPEC
 from analysis.engine.errors import ManifestError, MismatchError, OutputError, StoreError, TransientError
+from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.storage.base import error_of as storage_error
 from analysis.engine.storage.credentials import CredentialError
 
@@ -187,6 +188,29 @@ def test_report_survives_json() -> None:
     for bad in ({}, {"kind": "code"}, {"kind": "unheard of", "error": "", "sentence": ""}):
         with pytest.raises(ValueError, match=r"report|valid"):
             Failure.from_json(bad)
+
+
+def test_sandbox_that_cannot_be_had() -> None:
+    """Whatever it was that did not answer: no server of a store."""
+    for cause in (
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        OSError("timed out"),
+        MemoryError(),
+    ):
+        error = SandboxError("docker::image: docker's daemon cannot be reached")
+        error.__cause__ = cause
+        assert classify(error) is ENVIRONMENT
+
+
+def test_report_of_an_error_that_crossed_a_border() -> None:
+    """It is the one that was made inside; outside, neither its cause nor its frames are known."""
+    inside = Failure(STORAGE, "OddError", "bad", ("analysis/x.py:1 f: g()",))
+    error = ValueError("bad")
+    error.failure = inside.to_json()  # type: ignore[attr-defined]
+    assert failure_of(error) == inside
+    for what in ({"error": "OddError"}, "text", None):
+        error.failure = what  # type: ignore[attr-defined]
+        assert (failure_of(error).kind, failure_of(error).error) == (CODE, "ValueError")
 
 
 def test_report_in_one_line() -> None:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from analysis.engine.backends.preflight import check_limits, check_locks, check_
 from analysis.engine.backends.resources import Resources
 from analysis.engine.backends.settings import BatchSettings
 from analysis.engine.errors import ParameterError, StoreError
+from analysis.engine.sandboxes.base import SandboxError
+from analysis.engine.sandboxes.environments import VenvSandbox
 from analysis.engine.storage.credentials import CredentialError
 from analysis.engine.storage.local import LocalStore
 from tests.engine.toys import Toy
@@ -74,6 +77,8 @@ def test_store_is_tried(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("store")
 def test_all_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(preflight, "jobs_folder", lambda: tmp_path / "jobs")
+    copied: list[Path] = []
+    monkeypatch.setattr(preflight, "job_files", copied.append)
     for name in ("X509_USER_PROXY", "BEARER_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     task, settings = Toy(workflow="slurm", max_runtime="2h"), BatchSettings()
@@ -87,3 +92,19 @@ def test_all_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("BEARER_TOKEN", token({"exp": -1}))
     with pytest.raises(CredentialError):
         preflight.check(task, settings)
+    assert set(copied) == {Path(sys.prefix)}
+
+
+@pytest.mark.usefixtures("store")
+def test_environment_that_cannot_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any job is submitted."""
+
+    def refuse(_: VenvSandbox) -> Path:
+        msg = "venv::analysis cannot be built"
+        raise SandboxError(msg)
+
+    monkeypatch.setattr(preflight, "jobs_folder", lambda: tmp_path / "jobs")
+    monkeypatch.setattr(VenvSandbox, "directory", property(refuse))
+    monkeypatch.setattr(VenvSandbox, "is_here", lambda _: False)
+    with pytest.raises(SandboxError):
+        preflight.check(Toy(workflow="slurm", sandbox="venv"), BatchSettings())

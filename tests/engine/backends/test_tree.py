@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,18 @@ def test_peak_of_memory_can_be_forgotten() -> None:
     before, after = map(int, done.stdout.split())
     assert before > 195_000
     assert after < 100_000
+
+
+def test_processes_that_work_for_a_job(tmp_path: Path) -> None:
+    """Of any parent, with those below them."""
+    (tmp_path / "job").mkdir()
+    script = "sleep 600 & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", script, str(tmp_path / "job" / "x")], stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        child = int(one.stdout.readline())
+        try:
+            assert set(tree.working_for(tmp_path / "job")) == {one.pid, child}
+            assert tree.working_for(tmp_path / "jo") == []
+        finally:
+            for pid in (child, one.pid):
+                os.kill(pid, signal.SIGKILL)

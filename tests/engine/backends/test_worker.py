@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.engine.backends import worker
+from analysis.engine.backends import tree, worker
 from analysis.engine.backends.base import FailureClass
-from analysis.engine.backends.worker import Limits, identify, job_from, main
+from analysis.engine.backends.failures import Failure
+from analysis.engine.backends.runner import Message
+from analysis.engine.backends.scribe import Note, Scribe
+from analysis.engine.backends.spec import Branch, JobSpec
+from analysis.engine.backends.worker import Job, Limits, Supervisor, identify, job_from, main
 
 
 def test_job_of_slurm() -> None:
@@ -68,6 +72,30 @@ def test_memory_that_is_nearly_full() -> None:
     assert not Limits(0, 0, 0.0).is_nearly_full(10**12)
     assert not Limits(1000, 0, 0.0).is_nearly_full(899)
     assert Limits(1000, 0, 0.0).is_nearly_full(900)
+
+
+@pytest.mark.parametrize(
+    ("error", "kills", "kind"),
+    [
+        ("SandboxError", 1, FailureClass.MEMORY),
+        ("SandboxError", 0, FailureClass.ENVIRONMENT),
+        ("ImportError", 1, FailureClass.ENVIRONMENT),
+    ],
+)
+def test_sandbox_that_the_kernel_has_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, kills: int, kind: FailureClass
+) -> None:
+    """All that is known outside is that it ended without an answer."""
+    notes: list[Note] = []
+    monkeypatch.setattr(Scribe, "note", lambda _, note: notes.append(note))
+    supervisor = Supervisor(
+        JobSpec((), "Toy", {}, "v1/Toy", "slurm"), Job("17", "0a1b", tmp_path, 0.0), [Branch(3, "")]
+    )
+    before = tree.oom_kills()
+    monkeypatch.setattr(tree, "oom_kills", lambda: before + kills)
+    failure = Failure(FailureClass.ENVIRONMENT, error, "it ended without an answer")
+    supervisor._take(Message(3, ended=True, failure=failure.to_json()))
+    assert [(note.failure.kind, note.attempt.result) for note in notes if note.failure] == [(kind, kind)]
 
 
 def test_job_that_cannot_find_out_what_to_do_says_so(

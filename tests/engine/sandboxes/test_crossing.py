@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 
+from analysis.engine.backends.base import FailureClass
 from analysis.engine.backends.failures import failure_of
 from analysis.engine.errors import OutputError, RecipeCycleError
 from analysis.engine.sandboxes.base import Crossing, InsideError
@@ -45,6 +46,13 @@ def test_an_error_of_a_store_is_one_line_of_a_workflow() -> None:
     found = crossed(DeniedError("read", "root://host//file", "permission denied"))
     assert isinstance(found, DeniedError)
     assert str(found) == found.reason
+
+
+def test_its_report_is_that_of_the_inside() -> None:
+    error = ForeignError("odd")
+    error.__cause__ = DeniedError("read", "root://host//file", "permission denied")
+    assert failure_of(crossed(error)) == failure_of(error)
+    assert failure_of(error).kind is FailureClass.CREDENTIAL
 
 
 def test_it_crosses_the_border_of_a_process_as_well() -> None:

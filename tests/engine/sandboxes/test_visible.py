@@ -12,6 +12,7 @@ from analysis.engine.errors import ParameterError
 from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.sandboxes.docker import DockerSandbox
 from analysis.engine.sandboxes.visible import REPOSITORY, mounts
+from analysis.engine.task import AnalysisTask
 from tests.engine.sandboxes.sandbox_toys import OutsideToy, SandboxToy
 from tests.engine.sandboxes.test_settings import Write, config
 
@@ -44,7 +45,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-def seen(folder: Path, task: SandboxToy | None = None, search: Iterable[str] = ()) -> dict[str, bool]:
+def seen(folder: Path, task: AnalysisTask | None = None, search: Iterable[str] = ()) -> dict[str, bool]:
     """Paths below a folder that are mounted, and whether they can be written."""
     found = mounts(task or SandboxToy(), BOX, search)
     paths = [mount.path for mount in found]
@@ -72,6 +73,17 @@ def test_a_store_that_is_not_there_yet_is_made(store: Path, tmp_path: Path) -> N
     store.rmdir()
     assert seen(tmp_path) == USUAL
     assert store.is_dir()
+
+
+def test_a_store_that_is_not_there_is_not_made_in_a_job(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs are on servers then."""
+    store.rmdir()
+    monkeypatch.setenv("ANALYSIS_JOB_BACKEND", "slurm")
+    monkeypatch.setattr(OutsideToy, "output_paths", lambda _: ())
+    assert seen(tmp_path, OutsideToy()) == {"home": True, "scratch": True}
+    assert not store.exists()
 
 
 def test_code(tmp_path: Path) -> None:
