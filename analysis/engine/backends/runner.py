@@ -105,6 +105,10 @@ class Runner:
                     self._start(branch.number)
                     traceback.print_exception(error)
                 self._end(branch.number, failure)
+        finally:
+            from analysis.engine.sandboxes.supervisors import close_run
+
+            close_run()  # sandboxes are ended by whoever started them; else they notice it themselves, a moment later
 
     def _start(self, branch: int) -> None:
         _write_to(self._log(branch))
