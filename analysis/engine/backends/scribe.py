@@ -46,10 +46,10 @@ class Note(NamedTuple):
 
 
 class Death(NamedTuple):
-    """A process that died while it ran a branch."""
+    """A process that died while it ran a branch, and those that it had started for it."""
 
     branch: int
-    pid: int
+    pids: tuple[int, ...]
 
 
 class Scribe:
@@ -153,7 +153,8 @@ def _remove_leftovers(store: Store, folder: PurePath, death: Death) -> None:
     if lock.holder() is not None and lock.acquire():
         lock.release()
     place = folder / shard_of(death.branch)
-    ours = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-{death.pid}(-[0-9a-z]+)?\.part")
+    pids = "|".join(map(str, death.pids))
+    ours = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-({pids})(-[0-9a-z]+)?\.part")
     for name in store.names(place):
         if ours.fullmatch(name):
             store.remove(place / name)

@@ -30,6 +30,7 @@ from analysis.engine.backends.joblogs import Attempt
 from analysis.engine.backends.runner import DUMP, Message, Runner
 from analysis.engine.backends.scribe import Death, Note, Scribe, read_log, size_of
 from analysis.engine.backends.spec import Branch, JobSpec, SpecError, parse_branches
+from analysis.engine.process import is_running
 from analysis.engine.storage import masking
 
 NO_SPEC = 83
@@ -142,6 +143,7 @@ class Supervisor:
         self._scribe = Scribe(spec)
         self._limits = Limits(spec.memory, spec.runtime, job.started)
         self._oom_kills = tree.oom_kills()
+        self._killed: set[int] = set()  # with the process of the branches
         self._signal = 0
         self._current: int | None = None
         self._begun, self._peak = time.monotonic(), 0
@@ -238,9 +240,13 @@ class Supervisor:
                 os.kill(pid, DUMP)
             while size_of(log) == size and time.monotonic() < patience and not _has_ended(pid):
                 time.sleep(0.01)
-        for number in [pid, *self._below(pid)]:
+        self._killed = self._below(pid)
+        for number in [pid, *self._killed]:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(number, signal.SIGKILL)
+        patience = time.monotonic() + _PATIENCE
+        while any(map(is_running, self._killed)) and time.monotonic() < patience:  # what they hold is theirs till then
+            time.sleep(0.01)
 
     def _below(self, pid: int) -> set[int]:
         """All processes below one, and those that docker's daemon runs for this job."""
@@ -271,8 +277,9 @@ class Supervisor:
         if verdict is not None:
             failure = replace(verdict, frames=failure.frames)
         self._record(branch, failure, time.monotonic() - self._begun)
+        killed, self._killed = self._killed, set()
         with suppress(OSError):
-            self._scribe.bury(Death(branch, ended.pid))
+            self._scribe.bury(Death(branch, (ended.pid, *killed)))
 
     def _has_filled_memory(self) -> bool:
         """Whether the kernel has killed processes of the branch for lack of memory, or it used nearly all of it."""
