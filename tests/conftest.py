@@ -19,6 +19,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ANALYSIS_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
 NO_DATA = f"no real events in {DATA}: set ANALYSIS_TEST_DATA to their directory"
 
+collect_ignore = ["integration/asking_toys.py"]
+"""It cannot be imported, which is what a test is about."""
+
 BATCH = {"htcondor", "slurm", "system", "sandboxes"}
 """Fixtures of batch systems, and of containers, which jobs start as well: there is one of each."""
 

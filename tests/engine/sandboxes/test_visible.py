@@ -82,7 +82,7 @@ def test_a_store_that_is_not_there_is_not_made_in_a_job(
     store.rmdir()
     monkeypatch.setenv("ANALYSIS_JOB_BACKEND", "slurm")
     monkeypatch.setattr(OutsideToy, "output_paths", lambda _: ())
-    assert seen(tmp_path, OutsideToy()) == {"home": True, "scratch": True}
+    assert seen(tmp_path, OutsideToy()) == {"home": True}
     assert not store.exists()
 
 
