@@ -85,9 +85,10 @@ def enter(task: AnalysisTask, sandbox: Sandbox) -> None:
         BaseException: what the task raised.
     """
     _prepare(str(sandbox), sandbox)
-    known = probe.mark([str(sandbox), sandbox.state(), *_places(task)])
+    state = sandbox.state()
+    known = probe.mark([str(sandbox), state, *_places(task)])
     heard = _Heard(task)
-    with asked(sandbox, _setup(task, sandbox), lambda: _request(task, sandbox, known.exists())) as conversation:
+    with asked(sandbox, _setup(task, sandbox, state), lambda: _request(task, sandbox, known.exists())) as conversation:
         conversation.listen(heard.hear)
     if heard.answer is None:
         what = "it was killed" if heard.code is None else f"exit code {heard.code}"
@@ -153,12 +154,13 @@ def _places(task: AnalysisTask) -> list[str]:
     return [str(task.store.root)]
 
 
-def _setup(task: AnalysisTask, sandbox: Sandbox) -> Setup:
+def _setup(task: AnalysisTask, sandbox: Sandbox, state: str) -> Setup:
     from analysis.engine.sandboxes.visible import mounts
 
     search = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path).is_dir()]
     search = list(dict.fromkeys([str(inside.REPOSITORY), *search]))
     return Setup(
+        state=state,
         environment=_environment(task, sandbox),
         unset=tuple(name for name in _PYTHON if name in os.environ) if sandbox.shares_files else (),
         search=tuple(search),

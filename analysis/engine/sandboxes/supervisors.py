@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -37,12 +38,14 @@ class Setup:
     """What a sandbox is started with; tasks for which it is the same share one.
 
     Args:
+        state: of the sandbox, which is another one when it is made anew.
         environment: variables that are set inside.
         unset: variables that are not to be there.
         search: directories of code.
         mounts: what has to be visible, for sandboxes with a file system of their own.
     """
 
+    state: str
     environment: Mapping[str, str]
     unset: tuple[str, ...]
     search: tuple[str, ...]
@@ -58,10 +61,24 @@ class _Run:
 
 
 _run: _Run | None = None
+_opening = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _opening  # noqa: PLW0603
+    _opening = threading.Lock()  # the thread that held it is not here
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def open_run() -> Path:
     """Directory of the sandboxes of this process, and of those forked from it; made at the first call."""
+    with _opening:
+        return _open_run()
+
+
+def _open_run() -> Path:
     global _run  # noqa: PLW0603
     if _run is None:
         directory = Path(tempfile.mkdtemp(prefix=f"{STAGED}{os.getpid()}-sandbox_")).resolve()
@@ -168,7 +185,7 @@ class Conversation:
 def _key(sandbox: Sandbox, setup: Setup) -> str:
     """Tells sandboxes apart that cannot be shared."""
     mounts = [(str(mount.path), mount.writable) for mount in setup.mounts]
-    parts = [str(sandbox), sandbox.state(), dict(setup.environment), setup.unset, setup.search, mounts]
+    parts = [str(sandbox), setup.state, dict(setup.environment), setup.unset, setup.search, mounts]
     where = os.getcwd() if sandbox.shares_files else ""  # noqa: PTH109
     return blake2s(json.dumps([*parts, where], sort_keys=True).encode()).hexdigest()[:12]
 

@@ -48,7 +48,7 @@ class Here(Sandbox):
 
 
 def setup(**variables: str) -> Setup:
-    return Setup(variables, (), (str(REPOSITORY),), ())
+    return Setup("", variables, (), (str(REPOSITORY),), ())
 
 
 def heard(sandbox: Sandbox, what: Setup | None = None) -> dict[str, Any]:
