@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,26 @@ def test_nothing_is_left(box: Box, containers: Containers, number: signal.Signal
 
 
 # containers
+
+
+def test_a_token_is_renewed(box: Box) -> None:
+    """What renews it replaces the file; a mount would show the old one for ever."""
+    token = box.folder / "token"
+
+    def renew(text: str) -> None:
+        new = box.folder / "token.new"
+        new.write_text(text)
+        new.chmod(0o600)
+        new.rename(token)
+
+    renew("first")
+    box.variables["BEARER_TOKEN_FILE"] = str(token)
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(box.succeed, "SandboxToy", "--what", "token")
+        assert until(lambda: (box.place / "began").exists() or run.done())
+        renew("second")
+        run.result()
+    assert json.loads(next(box.store.rglob("seen.json")).read_text()) == ["first", "second"]
 
 
 def test_an_output_that_nobody_would_see(box: Box, kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:

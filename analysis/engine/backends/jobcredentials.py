@@ -55,9 +55,9 @@ def job_credentials(backend: str, settings: BatchSettings, shell: Mapping[str, s
     Raises:
         CredentialError: if one cannot be read, or is none.
     """
-    found = _given(shell)
+    found = given(shell)
     if backend == "slurm" and not settings.shared_filesystem:
-        secrets = {SECRET + VARIABLES[kind]: _encoded(_content(one, shell)) for kind, one in found.items()}
+        secrets = {SECRET + VARIABLES[kind]: _encoded(content_of(one, shell)) for kind, one in found.items()}
         return JobCredentials({}, secrets=secrets)
     files = {kind: _visible(one, shell) for kind, one in found.items()}
     proxy = files.pop(PROXY, None) if backend == "htcondor" else None
@@ -76,7 +76,7 @@ def keep_fresh(shell: Mapping[str, str] = os.environ) -> None:
     """Renew what is about to expire, and the copies that jobs have of it; called again and again while jobs run."""
     storage.keep_fresh()
     with suppress(CredentialError, OSError):  # which is said at the next submission; jobs show what they have
-        for kind, one in _given(shell).items():
+        for kind, one in given(shell).items():
             if (_folder() / _NAMES[kind]).exists():
                 _visible(one, shell)
 
@@ -90,8 +90,15 @@ def forget(ledger: Ledger) -> None:
                     (_folder() / name).unlink(missing_ok=True)
 
 
-def _given(shell: Mapping[str, str]) -> dict[str, Credential]:
-    """What jobs get: not a key that is valid for a year, nor a file that was forgotten in ``/tmp``."""
+def given(shell: Mapping[str, str] = os.environ) -> dict[str, Credential]:
+    """What jobs and sandboxes get, by kind: no key that is valid for a year, no file that was forgotten in ``/tmp``.
+
+    Args:
+        shell: variables of this side.
+
+    Raises:
+        CredentialError: if one cannot be read, or is none.
+    """
     import time
 
     now = time.time()
@@ -102,7 +109,16 @@ def _given(shell: Mapping[str, str]) -> dict[str, Credential]:
     }
 
 
-def _content(one: Credential, shell: Mapping[str, str]) -> bytes:
+def content_of(one: Credential, shell: Mapping[str, str] = os.environ) -> bytes:
+    """The secret itself, as it is in a file.
+
+    Args:
+        one: a credential.
+        shell: variables of this side.
+
+    Raises:
+        OSError: if it cannot be read any more.
+    """
     return one.path.read_bytes() if one.path else shell[one.variable].strip().encode()
 
 
@@ -115,13 +131,17 @@ def _visible(one: Credential, shell: Mapping[str, str]) -> Path:
     if one.path and not any(one.path.resolve().is_relative_to(Path(place).resolve()) for place in _OF_THIS_MACHINE):
         return one.path.absolute()
     with _alone():
-        path, content = _folder() / _NAMES[one.kind], _content(one, shell)
-        if not path.exists() or path.read_bytes() != content:
-            part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            part.unlink(missing_ok=True)
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-            part.replace(path)
+        return written(_folder() / _NAMES[one.kind], content_of(one, shell))
+
+
+def written(path: Path, content: bytes) -> Path:
+    """A file with a secret, replaced in one step if it is not that already; who calls this is alone."""
+    if not path.exists() or path.read_bytes() != content:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        part.replace(path)
     return path
 
 

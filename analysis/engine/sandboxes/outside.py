@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from law.config import Config
@@ -16,7 +17,7 @@ from analysis.engine.sandboxes.base import Crossing, Sandbox, SandboxError
 from analysis.engine.sandboxes.crossing import raised
 from analysis.engine.sandboxes.pinned import pinned_list
 from analysis.engine.sandboxes.settings import check_name, choice_for, more_variables, sandbox_of
-from analysis.engine.sandboxes.supervisors import EXIT_CODES, Setup, asked
+from analysis.engine.sandboxes.supervisors import EXIT_CODES, Setup, asked, open_run
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -88,7 +89,11 @@ def enter(task: AnalysisTask, sandbox: Sandbox) -> None:
     state = sandbox.state()
     known = probe.mark([str(sandbox), state, *_places(task)])
     heard = _Heard(task)
-    with asked(sandbox, _setup(task, sandbox, state), lambda: _request(task, sandbox, known.exists())) as conversation:
+    setup = _setup(task, sandbox, state)
+    with (
+        asked(sandbox, setup, lambda: _request(task, sandbox, known.exists())) as conversation,
+        nullcontext() if sandbox.shares_files else _credentials().kept_fresh(open_run()),
+    ):
         conversation.listen(heard.hear)
     if heard.answer is None:
         what = "it was killed" if heard.code is None else f"exit code {heard.code}"
@@ -195,6 +200,13 @@ def _request(task: AnalysisTask, sandbox: Sandbox, is_known: bool) -> dict[str, 
     }
 
 
+def _credentials() -> ModuleType:
+    """What only containers need."""
+    from analysis.engine.sandboxes import credentials
+
+    return credentials
+
+
 def _environment(task: AnalysisTask, sandbox: Sandbox) -> dict[str, str]:
     """Variables of the process inside; they cross in a file, and are neither quoted nor seen by others."""
     own: dict[str, str] = {}
@@ -202,7 +214,7 @@ def _environment(task: AnalysisTask, sandbox: Sandbox) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if name.startswith(_PREFIXES) or name in _NAMES}
         if configured := Config.instance().config_file:  # which may be that of the directory where this runs
             own["LAW_CONFIG_FILE"] = configured
-        own["PYTHONDONTWRITEBYTECODE"] = "1"
+        own |= {"PYTHONDONTWRITEBYTECODE": "1", **_credentials().give(open_run())}
     return {
         **own,
         **more_variables(sandbox.kind),

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-_CREDENTIALS = ("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_CREDENTIALS = ("X509_USER_CERT", "X509_USER_KEY", "X509_CERT_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What names files that stay as they are; of proxies and tokens there are copies (:mod:`.credentials`)."""
 _SYSTEM = ("/etc/grid-security", "/etc/pki/ca-trust", "/cvmfs")
 """Where the certificates of authorities are, and software."""
 

@@ -22,6 +22,9 @@ _TIMEOUT = 120.0
 _PAUSE = 60.0
 """Seconds between two calls of the command, at least; half of the time that is left, else."""
 
+_RENEWED_ELSEWHERE = {"ANALYSIS_JOB_TOKEN", "ANALYSIS_CREDENTIALS_GIVEN"}
+"""Variables of jobs, and of sandboxes."""
+
 _told: set[str] = set()
 _seen: tuple[object, ...] | None = None
 
@@ -86,7 +89,8 @@ def ready(runtime: int, *, is_renewed: Mapping[str, bool]) -> list[str]:
 def keep_fresh(*, is_asked_for: bool = False) -> bool:
     """Have what is about to expire renewed, by the command of the configuration; cheap if there is nothing to do.
 
-    What goes wrong is said once, on standard error. In a batch job nothing is renewed: who submitted it does that.
+    What goes wrong is said once, on standard error. In a batch job or a container nothing is renewed: that is done
+    where it was submitted, or started.
 
     Args:
         is_asked_for: renew it though that did not work a moment ago.
@@ -100,7 +104,7 @@ def keep_fresh(*, is_asked_for: bool = False) -> bool:
     if problem and not settings.refresh_command:
         if problem.found:
             _tell(f"{problem}: {problem.found.renewal}, or set refresh_command in section credentials of law.cfg")
-    elif problem and "ANALYSIS_JOB_TOKEN" not in os.environ:
+    elif problem and not _RENEWED_ELSEWHERE & os.environ.keys():
         with _alone() as last:
             problem = _problem(settings)  # another process may have done it meanwhile
             if problem and (is_asked_for or time.time() >= problem.next_try(float(last.read_text() or 0))):

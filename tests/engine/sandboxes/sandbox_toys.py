@@ -68,6 +68,15 @@ class Deeds:
         print("to standard output")
         print("to standard error", file=sys.stderr)
 
+    def do_token(self) -> list[str]:
+        """Wait until the token is another one: both of them."""
+        path = Path(os.environ["BEARER_TOKEN_FILE"])
+        first = path.read_text()
+        (Path(self.place) / "began").touch()
+        while (now := path.read_text()) == first:
+            time.sleep(0.1)
+        return [first, now]
+
     def do_wait(self) -> None:
         """Start another process, say who they are, and wait."""
         other = subprocess.Popen(["sleep", str(FOREVER)])

@@ -36,7 +36,7 @@ class ReadingToy(SandboxToy):
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store; what is written and read is in ``tmp_path``."""
-    for name in ("X509_USER_PROXY", "X509_CERT_DIR", "BEARER_TOKEN_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+    for name in ("X509_USER_CERT", "X509_USER_KEY", "X509_CERT_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name in ("store", "home"):
         (tmp_path / name).mkdir()
@@ -92,10 +92,13 @@ def test_code(tmp_path: Path) -> None:
 
 
 def test_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "proxy").touch()
+    """Those that are renewed are copied."""
+    for name in ("proxy", "key"):
+        (tmp_path / name).touch()
     monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "proxy"))
-    monkeypatch.setenv("BEARER_TOKEN_FILE", str(tmp_path / "is not there"))
-    assert seen(tmp_path) == {**USUAL, "proxy": False}
+    monkeypatch.setenv("X509_USER_KEY", str(tmp_path / "key"))
+    monkeypatch.setenv("X509_USER_CERT", str(tmp_path / "is not there"))
+    assert seen(tmp_path) == {**USUAL, "key": False}
 
 
 def test_links(store: Path, tmp_path: Path) -> None:

@@ -156,8 +156,11 @@ def test_nothing_there_yet(configure: Configure, file: Path, capsys: pytest.Capt
     assert (calls(file), capsys.readouterr().err) == (1, "")
 
 
-def test_job_renews_nothing(configure: Configure, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANALYSIS_JOB_TOKEN", "0a1b")
+@pytest.mark.parametrize("variable", ["ANALYSIS_JOB_TOKEN", "ANALYSIS_CREDENTIALS_GIVEN"], ids=["job", "container"])
+def test_nothing_is_renewed_there(
+    configure: Configure, file: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "0a1b")
     configure(refresh_command=renewing(file))
     keep_fresh()
     assert calls(file) == 0
