@@ -61,9 +61,10 @@ def demo_store(demo: tuple[Law, subprocess.CompletedProcess[str]]) -> Path:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start: a shell has what it starts in the background ignore it."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let signals reach what tests start: a shell has what it starts in the background ignore Ctrl-C, nohup SIGHUP."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
