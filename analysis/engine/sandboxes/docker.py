@@ -75,6 +75,7 @@ class DockerSandbox(Sandbox):
                     network_mode="host",
                     pid_mode="host",
                     uts_mode="host",
+                    ipc_mode="host",  # else shared memory has 64 MB, which libraries for training use up
                     auto_remove=True,
                     labels={LABEL: f"{socket.gethostname()}:{os.getpid()}"},
                     device_requests=requests,
