@@ -29,6 +29,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 ARROW = "→"
 
+LISTS = Path(__file__).resolve().parents[2] / "sandboxes"
+
 MADE_INTO: Mapping[str, tuple[str, ...]] = {
     "GenerateEvents": ("IndexFiles",),
     "IndexFiles": ("SelectEvents",),
@@ -241,9 +243,15 @@ def append(file: str) -> Change:
     return Change(file, lambda content, _project: (content or b"") + b"\n\ndef _never_called() -> int:\n    return 1\n")
 
 
-def pin(package: str) -> Change:
-    """Pin another version of a package."""
-    return substitute("sandboxes/analysis.txt", rf"^{re.escape(package)}==[^\s;]+", f"{package}==0.0.1")
+def pin(package: str, *sets: str) -> tuple[Change, ...]:
+    """Pin another version of a package: in all lists that have it, as ``sandboxes/pin.sh`` does, or in some."""
+    pattern = rf"^{re.escape(package)}==[^\s;]+"
+    lists = [path for path in sorted(LISTS.glob("*.txt")) if re.search(pattern, path.read_text(), re.MULTILINE)]
+    return tuple(
+        substitute(f"sandboxes/{path.name}", pattern, f"{package}==0.0.1")
+        for path in lists
+        if not sets or path.stem in sets
+    )
 
 
 def write(file: str, other: str) -> Change:
