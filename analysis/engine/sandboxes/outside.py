@@ -85,13 +85,20 @@ def enter(task: AnalysisTask, sandbox: Sandbox) -> None:
         SandboxError: if the sandbox cannot be had, or ended without an answer.
         BaseException: what the task raised.
     """
-    _prepare(str(sandbox), sandbox)
+    if sandbox.shares_files:
+        _prepare(sandbox)
     state = sandbox.state()
     known = probe.mark([str(sandbox), state, *_places(task)])
     heard = _Heard(task)
     setup = _setup(task, sandbox, state)
+
+    def request() -> dict[str, Any]:
+        if not sandbox.shares_files:
+            _prepare(sandbox)  # while it starts: to look into an image takes as long
+        return _request(task, sandbox, known.exists())
+
     with (
-        asked(sandbox, setup, lambda: _request(task, sandbox, known.exists())) as conversation,
+        asked(sandbox, setup, request) as conversation,
         nullcontext() if sandbox.shares_files else _credentials().kept_fresh(open_run()),
     ):
         conversation.listen(heard.hear)
@@ -144,8 +151,8 @@ def know(identities: Mapping[str, str]) -> None:
     _identities.update(identities)
 
 
-def _prepare(key: str, sandbox: Sandbox) -> None:
-    if key not in _prepared:
+def _prepare(sandbox: Sandbox) -> None:
+    if (key := str(sandbox)) not in _prepared:
         sandbox.prepare()
         _prepared.add(key)
 

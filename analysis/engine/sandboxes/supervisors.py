@@ -85,19 +85,23 @@ def _open_run() -> Path:
         life = os.open(directory / inside.LIFE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(life, fcntl.LOCK_EX)  # until the last process that was forked from this one has ended
         _run = _Run(os.getpid(), directory, life, {})
-        atexit.register(close_run)
+        atexit.register(close_run, is_exit=True)
     return _run.directory
 
 
-def close_run() -> None:
-    """End all sandboxes of this process, if it is the one that opened the run."""
+def close_run(*, is_exit: bool = False) -> None:
+    """End all sandboxes of this process, if it is the one that opened the run.
+
+    Args:
+        is_exit: whether this process ends, too; then what the first process inside was started by may end after it.
+    """
     global _run
     run, _run = _run, None
     if run is None or run.owner != os.getpid():
         return
     for directory, connection in [(directory, _asked_to_end(directory)) for directory in run.directory.glob("*/")]:
-        if _is_over(connection) and directory in run.started:
-            run.started.pop(directory).let_go()
+        if _is_over(connection) and (running := run.started.pop(directory, None)) and not is_exit:
+            running.let_go()
     os.close(run.life)
     for running in run.started.values():
         running.stop()
