@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.chain import REPOSITORY, Law
+
 ELLIPSIS = "..."
 HOST = "laptop"
 """Name of the machine on which pages run their commands."""
+
+
+class Copy(NamedTuple):
+    """A repository of its own, for the commands of a page.
+
+    Args:
+        path: of it.
+        variables: with which its commands are found.
+    """
+
+    path: Path
+    variables: dict[str, str]
+
+    @classmethod
+    def make(cls, folder: Path, *commands: str) -> Copy:
+        """One below a folder, with modules as commands."""
+        path, programs = folder / "repository", folder / "bin"
+        law = Law(path / "data" / "store", path / ".law")
+        for place in (law.store, law.home, programs):
+            place.mkdir(parents=True)
+        for name in ("analysis", "sandboxes", "profiles", "law.cfg"):
+            (path / name).symlink_to(REPOSITORY / name)
+        for command in commands:
+            launcher = programs / command
+            launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m {command} "$@"\n')
+            launcher.chmod(0o755)
+        variables = law.environment()
+        return cls(path, {**variables, "PATH": f"{programs}{os.pathsep}{variables['PATH']}"})
 
 
 class Step(NamedTuple):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.chain import REPOSITORY, Law
-from tests.docs.session import Step, agrees, run, same, steps
+from tests.chain import REPOSITORY
+from tests.docs.session import Copy, Step, agrees, run, same, steps
 from tests.testbed.fixtures import storage
 from tests.testbed.storage import Storage
 
@@ -46,27 +44,14 @@ def test_page_shows_a_session() -> None:
 
 @pytest.mark.integration
 def test_session_of_the_page(storage: Storage, tmp_path: Path) -> None:
-    repository = tmp_path / "repository"
-    law = Law(repository / "data" / "store", repository / ".law")
-    for folder in (law.store, law.home, tmp_path / "bin"):
-        folder.mkdir(parents=True)
-    for name in ("analysis", "sandboxes", "profiles", "law.cfg"):
-        (repository / name).symlink_to(REPOSITORY / name)
-    for command in ("analysis", "law"):
-        launcher = tmp_path / "bin" / command
-        launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m {command} "$@"\n')
-        launcher.chmod(0o755)
+    copy = Copy.make(tmp_path, "analysis", "law")
     for server in ("xrd-open", "xrd-auth"):
         shutil.rmtree(storage.folder(server) / "jane", ignore_errors=True)
-    environment = {
-        **law.environment(),
-        **storage.environment(),
-        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{law.environment()['PATH']}",
-    }
-    run("law index", environment, repository)
+    environment = {**copy.variables, **storage.environment()}
+    run("law index", environment, copy.path)
     for step in steps(here(PAGE.read_text(), storage)):
         if variables := exported(step):
             environment |= variables
             continue
-        printed = [line.replace(str(repository), "...") for line in run(step.command, environment, repository)]
+        printed = [line.replace(str(copy.path), "...") for line in run(step.command, environment, copy.path)]
         assert agrees(step.printed, printed), "\n".join([step.command, *map(same, printed)])
