@@ -132,11 +132,13 @@ class _Supervisor:
     def _take(self) -> None:
         """Take a request, and start a worker for it."""
         connection, _ = self._server.accept()
+        connection.settimeout(self._patience)  # others wait as well
         try:
             line, streams = received(connection)
-        except (OSError, ValueError):  # who asked is gone
+        except (OSError, ValueError):  # who asked is gone, or stopped in the middle
             connection.close()
             return
+        connection.settimeout(None)
         if line == END:
             self._end_all()
             self._enders.append(connection)  # which ends with this process

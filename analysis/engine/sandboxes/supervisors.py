@@ -206,12 +206,21 @@ def _connection(directory: Path) -> socket.socket:
 
 
 def _connected(sandbox: Sandbox, setup: Setup, directory: Path, meanwhile: Callable[[], Any]) -> socket.socket:
-    with suppress(OSError):
-        return _connection(directory)
+    if connection := _connection_if_it_runs(directory, meanwhile):
+        return connection
     with _one_at_a_time(directory):
-        with suppress(OSError):  # another process was faster
-            return _connection(directory)
-        return _started(sandbox, setup, directory, meanwhile)
+        # another process may have been faster
+        return _connection_if_it_runs(directory, meanwhile) or _started(sandbox, setup, directory, meanwhile)
+
+
+def _connection_if_it_runs(directory: Path, first: Callable[[], Any]) -> socket.socket | None:
+    """A connection, after what has to be done first: the supervisor reads at once what is said there."""
+    if not (directory / inside.SOCKET).exists():
+        return None
+    first()
+    with suppress(OSError):  # it has ended
+        return _connection(directory)
+    return None
 
 
 def _started(sandbox: Sandbox, setup: Setup, directory: Path, meanwhile: Callable[[], Any]) -> socket.socket:

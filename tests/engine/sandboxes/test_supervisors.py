@@ -101,6 +101,17 @@ def test_one_that_ended_is_started_again(here: Here, number: signal.Signals) -> 
     assert len(here.started) == 2
 
 
+def test_who_stops_in_the_middle_of_a_request_keeps_nobody_waiting(here: Here) -> None:
+    heard(here)
+    (place,) = (path for path in supervisors.open_run().iterdir() if path.is_dir())
+    with socket.socket(socket.AF_UNIX) as other:
+        with inside.in_directory(place) as short:
+            other.connect(f"{short}/{inside.SOCKET}")
+        other.sendall(b"half")
+        assert "answer" in heard(here)
+    assert len(here.started) == 1
+
+
 def test_one_that_does_not_start(here: Here) -> None:
     here.command = ["bash", "-c", "exit 97"]
     with pytest.raises(SandboxError, match=r"bash::here ended without an answer \(its script failed\)"):
