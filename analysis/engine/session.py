@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
-from analysis.engine import plan, policy, progress, slots, watch
+from analysis.engine import interrupts, plan, policy, progress, slots, watch
 from analysis.engine.backends import tree
 from analysis.engine.backends.jobenv import job_repository
 from analysis.engine.backends.settings import batch_settings
@@ -95,6 +95,7 @@ def remember_root(task: AnalysisTask) -> None:
         raise
     sys.excepthook = _tell_error
     tree.take_children_along()
+    interrupts.take_termination()
     slots.configure(workers, processes)
     if processes > 1:
         supervisors.open_run()  # before luigi forks, for all processes to share sandboxes

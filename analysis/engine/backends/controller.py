@@ -10,14 +10,13 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from analysis.engine import session
+from analysis.engine import interrupts, session
 from analysis.engine.backends import jobcredentials, preflight, registry
 from analysis.engine.backends.base import BackendError, FailureClass, JobState, SchedulerDownError
 from analysis.engine.backends.collect import Collector
@@ -113,18 +112,17 @@ class Controller:
         self._started = self._event = time.time()
         if {"unsubmitted", "retry"} & set(self._look().stages.values()):  # jobs that run are watched in any case
             preflight.check(self.workflow, self.settings)
-        try:
-            with _termination_as_interrupt():
+        with interrupts.interruptible():
+            try:
                 self._loop()
-        except KeyboardInterrupt:
-            if self.ledger.active_jobs(self.key):
-                self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
-            if multiprocessing.parent_process() is not None:
-                os._exit(_INTERRUPTED)  # it would print a traceback, as do others at the same time
-            raise
-        except AbortedError:
-            self.cancel_all()
-            raise
+            except KeyboardInterrupt:
+                self._tell_interrupted()
+                if multiprocessing.parent_process() is not None:
+                    os._exit(_INTERRUPTED)  # it would print a traceback, as do others at the same time
+                raise
+            except AbortedError:
+                self.cancel_all()
+                raise
         self._end()
 
     def _check(self) -> None:
@@ -325,6 +323,10 @@ class Controller:
             self._down.add(name)
             self._say(f"{error}; nothing is concluded from that, jobs run on")
 
+    def _tell_interrupted(self) -> None:
+        if self.ledger.active_jobs(self.key):
+            self._say(f"{self._jobs_run_on()}: the same command watches them again, and removes them with --cancel")
+
     def _jobs_run_on(self) -> str:
         jobs = [job for job in self.ledger.active_jobs(self.key).values() if job.id]
         return f"{len(jobs)} job{'s run' if len(jobs) != 1 else ' runs'} on"
@@ -371,16 +373,3 @@ class Controller:
         took = show_duration(time.time() - self._started)
         msg = f"{len(failed)} of {len(self._wanted)} branches failed ({numbers}) after {took}{rest}"
         raise JobsError(msg)
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, with the same words."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may have a handler
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
