@@ -234,16 +234,22 @@ def test_first_look_fails_after_a_resume(sides: Sides, system: System) -> None:
 
 
 def test_restart_of_the_accounting(sides: Sides, slurm: System) -> None:
-    """What neither the queue nor the history knows at the moment has failed for plain law, and is run again."""
-    plain, ours = sides(slurm)
-    for side in (plain, ours):
-        with slurm.without("slurmdbd"):
-            run = side.start("--n", "4", "--seconds", "2")
-            run.until(lambda s=side: len(s.outputs()) == 4)  # type: ignore[misc]
-            until(lambda s=side: not s.testbed.succeed("squeue", "--noheader", "--me"))  # type: ignore[misc]
-        run.end()
+    """What neither the queue nor the history knows at the moment has failed for plain law, and is run again.
+
+    That moment is over as soon as the controller has told the history of it: within seconds, or at once.
+    """
+    for _ in range(5):
+        plain, ours = sides(slurm)
+        for side in (plain, ours):
+            with slurm.without("slurmdbd"):
+                run = side.start("--n", "4", "--seconds", "2")
+                run.until(lambda s=side: len(s.outputs()) == 4)  # type: ignore[misc]
+                until(lambda s=side: not s.testbed.succeed("squeue", "--noheader", "--me"))  # type: ignore[misc]
+            run.end()
+        assert ours.jobs() == 4
+        if plain.jobs() >= 8:
+            break
     assert plain.jobs() >= 8
-    assert ours.jobs() == 4
 
 
 def test_what_has_failed_for_good(sides: Sides, system: System) -> None:
