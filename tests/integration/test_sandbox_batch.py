@@ -6,11 +6,9 @@ import json
 import os
 import pwd
 import re
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 
 from tests.integration.batch import system
 from tests.integration.batch_queue import until
+from tests.integration.batch_sent import Sent, sent
 from tests.integration.results import check_clean, check_same, check_same_content
 from tests.integration.sandbox_fixtures import KINDS, Containers, containers, kind
 from tests.integration.test_batch_chain import KERNELS, Place, place
@@ -27,7 +26,7 @@ from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, sandboxes, slurm, storage, testbed
 from tests.testbed.storage import ROOT_TOKEN, Storage
 
-__all__ = ["containers", "htcondor", "kind", "sandboxes", "slurm", "storage", "system", "testbed"]
+__all__ = ["containers", "htcondor", "kind", "sandboxes", "sent", "slurm", "storage", "system", "testbed"]
 
 pytestmark = pytest.mark.integration
 
@@ -57,36 +56,6 @@ def configured(containers: Containers, is_shared: bool) -> dict[str, str]:
 
 
 Make = Callable[..., AbstractContextManager[Place]]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What is sent to jobs: made, and unpacked, once for all places.
-
-    Args:
-        bundles: directory of what is sent.
-        packages: where it is unpacked.
-    """
-
-    bundles: Path
-    packages: Path
-
-    def use(self, where: Place) -> None:
-        """Have it used by the jobs of a place."""
-        jobs = where.home / "jobs"
-        jobs.mkdir(parents=True)
-        (jobs / "bundles").symlink_to(self.bundles)
-        for folder in (where.home, jobs):
-            shutil.chown(folder, where.testbed.user, where.testbed.user)
-
-
-@pytest.fixture(scope="module")
-def sent(testbed: Testbed) -> Iterator[Sent]:
-    """Empty at first."""
-    found = Sent(*(testbed.scratch(f"sandbox-{name}") for name in ("bundles", "packages")))
-    yield found
-    for folder in (found.bundles, found.packages):
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +149,7 @@ def test_outputs_on_a_server(
     """The credential is there inside, and no directory is made for a store that is not used."""
     settings = configured(containers, SENT)
     settings["LAW__batch__forward_env"] += f",{','.join(storage.variables)}"
-    with remote(testbed, system, storage, ROOT_TOKEN, **settings) as there:
-        sent.use(there.place)
+    with remote(testbed, system, storage, ROOT_TOKEN, sent, **settings) as there:
         there.place.law(TOY, "--sandbox", kind)
         assert [branch["credentials"] for branch in seen(there.disk)] == [["BEARER_TOKEN_FILE"]] * 2
         assert {m.provenance["sandbox"].partition("::")[0] for m in there.made.values()} == {kind}

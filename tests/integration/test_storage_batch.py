@@ -20,13 +20,14 @@ import pytest
 from analysis.engine.manifest import Manifest
 from tests.integration import results
 from tests.integration.batch import Site, sites, system
+from tests.integration.batch_sent import Sent, sending, sent
 from tests.integration.test_batch_chain import Place, place
 from tests.integration.test_concurrent import manifests
 from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, slurm, storage, testbed
 from tests.testbed.storage import DAVS, ROOT, ROOT_TOKEN, TOKEN, WAYS, Storage, Way
 
-__all__ = ["htcondor", "sites", "slurm", "storage", "system", "testbed"]
+__all__ = ["htcondor", "sent", "sites", "slurm", "storage", "system", "testbed"]
 
 pytestmark = pytest.mark.integration
 
@@ -67,23 +68,22 @@ class There:
 
 
 @contextmanager
-def remote(testbed: Testbed, system: System, storage: Storage, way: Way, **more: str) -> Iterator[There]:
+def remote(testbed: Testbed, system: System, storage: Storage, way: Way, sent: Sent, **more: str) -> Iterator[There]:
     """An empty place, reached that way."""
     name = f"batch_{secrets.token_hex(4)}"
     disk = storage.scratch("xrd-auth", name)
-    packages = testbed.scratch(f"packages_{name}")  # without it each job unpacks all packages
     settings = {
         **configured(storage, storage.url("xrd-auth", way.protocol, name), way.credential),
-        "ANALYSIS_WORKER_CACHE": str(packages),
+        "ANALYSIS_WORKER_CACHE": str(sent.packages),
         **more,
     }
     special = system.settings(NO_DELEGATION) if system.name == "htcondor" else nullcontext()
     try:
         with place(testbed, system, **settings) as where, special:
+            sent.use(where)
             yield There(where, disk)
     finally:
-        for folder in (packages, disk):  # a GB
-            shutil.rmtree(folder)
+        shutil.rmtree(disk)
 
 
 def check_same(there: There, demo_store: Path) -> int:
@@ -113,9 +113,9 @@ def logs(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("system", "way"), FULL, indirect=["system"], ids=str)
-def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way) -> None:
+def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way, sent: Sent) -> None:
     """Of another user, with all outputs on a server that wants a credential: the same recipes, numbers and bits."""
-    with remote(testbed, system, storage, way) as there:
+    with remote(testbed, system, storage, way, sent) as there:
         there.place.law("analysis.tasks.Report")
         made = there.made
         assert "v1/demo/Report#None" in made
@@ -129,8 +129,10 @@ def test_chain(testbed: Testbed, system: System, storage: Storage, demo_store: P
 
 
 @pytest.mark.parametrize(("system", "way"), OTHERS, indirect=["system"], ids=str)
-def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way) -> None:
-    with remote(testbed, system, storage, way) as there:
+def test_short_chain(
+    testbed: Testbed, system: System, storage: Storage, demo_store: Path, way: Way, sent: Sent
+) -> None:
+    with remote(testbed, system, storage, way, sent) as there:
         there.place.law("analysis.tasks.IndexFiles", "--dataset", "wjets")
         assert len(there.made) > 1
         check_same(there, demo_store)
@@ -140,7 +142,8 @@ def test_short_chain(testbed: Testbed, system: System, storage: Storage, demo_st
 @pytest.mark.parametrize("way", [ROOT, TOKEN], ids=str)
 def test_code_and_packages_arrive(testbed: Testbed, system: System, storage: Storage, way: Way) -> None:
     """Jobs fetch them from the store, to which they were uploaded once; HTCondor sends the code itself."""
-    with remote(testbed, system, storage, way, LAW__batch__job_files="tests") as there:
+    more = {"LAW__batch__job_files": "tests"}
+    with sending(testbed) as new, remote(testbed, system, storage, way, new, **more) as there:
         there.place.law("tests.integration.place_toys.PlaceToy")
         found = [json.loads(path.read_text()) for path in there.disk.rglob("place_*.json")]
         bundles = sorted(path.name.partition("-")[0] for path in there.disk.glob(".bundles/*"))
