@@ -172,12 +172,21 @@ class HttpFile:
         try:
             return await self._get((0, HEAD))
         except aiohttp.ClientPayloadError:  # XRootD 5 announces more than there is if the file is smaller
-            async with self._session.head(self._address, allow_redirects=True) as answer:
-                answer.raise_for_status()
-                size = answer.content_length
-            if size is None or size >= HEAD:
+            size = await self._size()
+            if size >= HEAD:
+                raise
+        except aiohttp.ClientResponseError as error:  # XRootD 6 does not say here that the file is empty
+            if error.status != 416 or (size := await self._size()) > 0:
                 raise
         return await self._get((0, size)) if size else (b"", 0)
+
+    async def _size(self) -> int:
+        async with self._session.head(self._address, allow_redirects=True) as answer:
+            answer.raise_for_status()
+            if answer.content_length is None:
+                reason = "the server does not give the size of a file: set reading to copy in section inputs of law.cfg"
+                raise error_of(errno.EOPNOTSUPP, "read", self._url, reason)
+            return int(answer.content_length)
 
     async def _gather(self, ranges: Sequence[Range]) -> list[bytes]:
         import asyncio
