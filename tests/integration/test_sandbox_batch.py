@@ -120,14 +120,14 @@ def test_software(
         assert modules.keys() == {"analysis", "law", "numpy", "awkward"}
         assert branch["sandbox"] == name
         assert branch["user"] == pwd.getpwnam(testbed.user).pw_uid
-        repository = r"bundles/repository-\w{16}/" if is_shared else r"/job\.\w{6}/repository/"
+        repository = r"bundles_\w+/repository-\w{16}/" if is_shared else r"/job\.\w{6}/repository/"
         assert re.search(repository, modules["analysis"])
         if kind != "venv":
             assert modules["numpy"].startswith("/opt/environment")
         elif is_shared:
             assert modules["numpy"].startswith(f"{testbed.directory}/environments/")
         else:
-            assert re.search(r"/sandbox-packages/sandbox-\w{16}-py3\.\d+/", modules["numpy"])
+            assert re.search(r"/packages_\w+/sandbox-\w{16}-py3\.\d+/", modules["numpy"])
     assert {manifest.provenance["sandbox"] for manifest in made.values()} == {name}
     assert {manifest.provenance["backend"] for manifest in made.values()} == {system.name}
     assert until(lambda: not containers.running())  # docker's daemon removes them after they have ended
