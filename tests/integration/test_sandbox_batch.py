@@ -120,7 +120,7 @@ def test_software(
         assert modules.keys() == {"analysis", "law", "numpy", "awkward"}
         assert branch["sandbox"] == name
         assert branch["user"] == pwd.getpwnam(testbed.user).pw_uid
-        repository = r"bundles_\w+/repository-\w{16}/" if is_shared else r"/job\.\w{6}/repository/"
+        repository = r"bundles(_\w+)?/repository-\w{16}/" if is_shared else r"/job\.\w{6}/repository/"
         assert re.search(repository, modules["analysis"])
         if kind != "venv":
             assert modules["numpy"].startswith("/opt/environment")
