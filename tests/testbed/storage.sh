@@ -35,7 +35,8 @@ unset server
 
 install_storage() {
   install_servers
-  install_packages '/usr/lib/*/libXrdSecgsi-5.so:xrootd-plugins' xrdcp:xrootd-client davix-get:davix gfal-copy:gfal2-util-scripts openssl:openssl \
+  install_packages '/usr/lib/*/libXrdSecgsi-5.so:xrootd-plugins' \
+    xrdcp:xrootd-client davix-get:davix gfal-copy:gfal2-util-scripts openssl:openssl \
     '/usr/lib/*/gfal2-plugins/libgfal_plugin_file.so:gfal2-plugin-file' \
     '/usr/lib/*/gfal2-plugins/libgfal_plugin_xrootd.so:gfal2-plugin-xrootd' \
     '/usr/lib/*/gfal2-plugins/libgfal_plugin_http.so:gfal2-plugin-http' \
@@ -48,9 +49,11 @@ install_servers() {
   local release="${storage}/release" patched
   [[ ! -f "${release}/.complete" ]] || return 0
   bootstrap_debian "${storage_suite}" "${release}" extract xrootd-server,xrootd-scitokens-plugins
-  patched=$(use_own_libraries "${release}" < <(find "${release}/usr/bin/xrootd" "${release}"/usr/lib/*/libXrd* -type f -print0))
-  ((patched > 40)) && "${release}/usr/bin/xrootd" -v 2> "${release}/.complete" ||
+  patched=$(use_own_libraries "${release}" < <(find "${release}/usr/bin/xrootd" "${release}"/usr/lib/*/libXrd* \
+    -type f -print0))
+  ((patched > 40)) && "${release}/usr/bin/xrootd" -v 2> "${release}/.version" ||
     fail "XRootD in ${release} does not run: $("${release}/usr/bin/xrootd" -v 2>&1 | tail -n 1)."
+  mv "${release}/.version" "${release}/.complete"  # not before it is known to run: else the next start would go on
 }
 
 # Returns 1 if nothing changed.
@@ -95,7 +98,8 @@ start_server() {
       X509_CERT_DIR="${storage}/pki/certificates" XRD_LOGLEVEL=Error XRD_CONNECTIONWINDOW=5 XRD_CONNECTIONRETRY=2 \
       XRD_STREAMERRORWINDOW=5 setsid "${here}/keep" "${storage}/log/crashes" \
       setpriv --reuid xrootd --regid xrootd --clear-groups \
-      "${storage}/release/usr/bin/xrootd" -n "$1" -c "${storage}/etc/xrootd.cfg" -l "=${log}" -k hup -s "${storage}/run/$1.pid" \
+      "${storage}/release/usr/bin/xrootd" -n "$1" -c "${storage}/etc/xrootd.cfg" -l "=${log}" -k hup \
+      -s "${storage}/run/$1.pid" \
       > /dev/null 2>&1 < /dev/null
   ) &
   keeper=$!
