@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePath
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -234,6 +234,14 @@ class Law:
 
     def __init__(self, storage: Storage, folder: Path, port: int | None = None) -> None:
         self._storage, self._folder, self._port = storage, folder, port
+        self._places = 0
+
+    def move(self) -> None:
+        """Write to a new place from now on.
+
+        What is there stays to the end: file systems are slow for some time after thousands of files were removed.
+        """
+        self._places += 1
 
     def run(self, side: str, branches: int, *options: str) -> Run:
         """Run one side.
@@ -272,23 +280,27 @@ class Law:
 
     def clear(self) -> None:
         """Remove all outputs."""
-        for side in self.sides:
-            self._storage.scratch("xrd-open", self._place(side))
+        self._storage.scratch("xrd-open", self._root)
 
-    @staticmethod
-    def _place(side: str) -> str:
-        return f"{FOLDER}-{side.split(' ', maxsplit=1)[0]}"
+    @property
+    def _root(self) -> str:
+        return f"{FOLDER}-{self._folder.name}"
+
+    def _place(self, side: str) -> str:
+        return f"{self._root}/{self._places}-{side.split(' ', maxsplit=1)[0]}"
 
 
 @contextmanager
 def law(storage: Storage, latency: float) -> Iterator[Law]:
     """A place for runs, with a server that is near or far."""
-    with tempfile.TemporaryDirectory(prefix="benchmark-storage-") as name:
-        if not latency:
-            yield Law(storage, Path(name))
-            return
-        with FaultProxy(storage.port("xrd-open"), latency=latency) as proxy:
-            yield Law(storage, Path(name), proxy.port)
+    proxy = FaultProxy(storage.port("xrd-open"), latency=latency) if latency else nullcontext()
+    with tempfile.TemporaryDirectory(prefix="small-") as name, proxy as before:
+        bench = Law(storage, Path(name), before.port if before else None)
+        bench.clear()
+        try:
+            yield bench
+        finally:
+            bench.clear()
 
 
 def small(storage: Storage, branches: int, rounds: int, latency: float = 0.0) -> None:
@@ -298,11 +310,10 @@ def small(storage: Storage, branches: int, rounds: int, latency: float = 0.0) ->
     runs: dict[tuple[str, str], list[Run]] = {}
     with law(storage, latency) as bench:
         for _ in range(rounds):
-            bench.clear()
+            bench.move()
             for what, number, options in (("start", 1, ()), ("run", branches, ()), ("status", branches, status)):
                 for side in bench.sides:
                     runs.setdefault((what, side), []).append(bench.run(side, number, *options))
-        bench.clear()
     for what, words in (("run", "all missing: run"), ("status", "all done: --print-status")):
         print(f"\n{branches} branches, server {where}, {words}, --workers 1; median of {rounds} ({load()})")
         for side in bench.sides:
@@ -317,13 +328,25 @@ def small(storage: Storage, branches: int, rounds: int, latency: float = 0.0) ->
         print(f"  plain law / ours: {median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}){goal}")
 
 
+def several(text: str) -> int:
+    """A number of branches: two at least, for the time per branch is that of all but the first.
+
+    Raises:
+        argparse.ArgumentTypeError: for less.
+    """
+    if not text.isdecimal() or int(text) < 2:
+        msg = f"{text} is no number of branches: 2 or more"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.storage")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side runs; default: 3")
     parser.add_argument("--megabytes", type=int, default=500, help="size of the large file; default: 500")
-    parser.add_argument("--branches", type=int, default=1000, help="branches of the workflow; default: 1000")
-    parser.add_argument("--far", type=int, default=100, help="the same on a server that is far away; default: 100")
+    parser.add_argument("--branches", type=several, default=1000, help="branches of the workflow; default: 1000")
+    parser.add_argument("--far", type=several, default=100, help="the same on a server that is far away; default: 100")
     parts = ["files", "small", "caches"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what is measured; default: all")
     options = parser.parse_args(arguments)

@@ -53,7 +53,7 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
     todo = [branch for branch in workflow.branch_tasks() if not snapshot.is_complete(branch)]
     progress.expect(workflow.get_task_family(), len(todo))
     for task in todo:
-        task.snapshot, task.waits_for_others = snapshot, False
+        task.snapshot, task.runs_here, task.waits_for_others = snapshot, True, False
     outcome, told = Outcome(), Told()
     try:
         if slots.workers() > 1 and len(todo) > 1:
@@ -68,7 +68,7 @@ def run_branches(workflow: AnalysisWorkflow) -> None:
                 outcome.settle(pipeline, told)
     finally:
         for task in todo:
-            task.snapshot, task.waits_for_others = None, True
+            task.snapshot, task.runs_here, task.waits_for_others = None, False, True
     busy, outcome.busy = outcome.busy, []
     for task in todo:
         if task.branch_number in busy:  # without a slot: it is taken after the other process has finished

@@ -64,7 +64,7 @@ class Commit:
         self._task, self._lock, self._store = task, lock, task.store
         self._folder, self._title = task.folder, task.title()
         shard = shard_of(task.branch_number)
-        self._manifests = task.folder / FOLDER / shard
+        self._manifests = self._folder / FOLDER / shard
         self.snapshot = task.snapshot or session.snapshot_for(task)
         self._recipe, self._digest = self.snapshot.today(task)
         self._promised = set(task.output_paths())
@@ -137,14 +137,14 @@ class Commit:
             adopted=(*manifest.adopted, entry),
             stale_inputs=self.stale_inputs,
         )
-        with store_errors(self._task.folder):
+        with store_errors(self._folder):
             # the new one first: a kill in between leaves two manifests, of which the current one counts
             self.withdraw(self._write(adopted))
         return adopted
 
     def begin(self) -> None:
         """Make the folders, and remove what interrupted runs have left in them."""
-        with store_errors(self._task.folder):
+        with store_errors(self._folder):
             for folder in {final.parent for final in self._promised}:
                 present = self.snapshot.sizes(folder, self._store)
                 if not present and self._store.kind == "local":  # on servers, folders are made by what is written
@@ -202,7 +202,7 @@ class Commit:
             except OutputError as error:
                 msg = f"{self._task.title()}: {error}: nothing was kept"
                 raise OutputError(msg) from error
-        with store_errors(self._task.folder):
+        with store_errors(self._folder):
             self._sums = {f: (staged.stat().st_size, checksum(staged)) for f, (staged, _) in self._staged.items()}
             return Manifest(
                 recipe=self._recipe,
@@ -248,7 +248,7 @@ class Commit:
             raise
 
     def _check_lock(self) -> None:
-        if not self._lock.still_ours():
+        if not (self._lock.is_fresh() or self._lock.still_ours()):
             msg = f"{self._title} was paused for so long that another run took it over: nothing was kept, run it again"
             raise StoreError(msg)
 
@@ -289,7 +289,7 @@ def committed(run: Callable[[Any], None]) -> Callable[[Any], None]:
         if task.commit is not None:  # run() of a subclass calls that of its base class: one commit for both
             run(task)
             return
-        if (sandbox := outside.chosen(task)) is not None:
+        if not task.runs_here and (sandbox := outside.chosen(task)) is not None:
             outside.enter(task, sandbox)
             return
         ahead = task.pipeline.claim(task) if task.pipeline else None

@@ -6,7 +6,6 @@ by the clock of the store. Nothing depends on the wall clock of a machine.
 
 A lock file is removed by its holder, or by whoever holds the lock *on removing just that file* (a second lock, named
 after the token of the first). So of many processes that find a stale lock one removes it, and none removes the fresh
-lock and none removes the fresh
 lock that came after it.
 
 :class:`BaseLock` is what all locks have in common; :class:`Lock` is one on a disk, and
@@ -19,6 +18,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import secrets
 import time
@@ -38,6 +38,9 @@ SILENCE = 600.0
 """Seconds without a touch after which a holder on another machine, or one that cannot be read, counts as gone."""
 REBOOT = 90.0
 """The same for a machine with our name and another boot id: rebooted, or a namesake that is alive and beats."""
+
+FRESH = 30.0
+"""Seconds after a sign of life in which nobody takes a lock for stale, wherever it is."""
 
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV)
 _logger = logging.getLogger("analysis.engine")
@@ -63,6 +66,7 @@ class BaseLock(ABC):
         self._token: str | None = None
         self._owner = 0
         self._alive_until: tuple[Seen | None, float] = (None, 0.0)
+        self._fresh_until = 0.0
 
     @property
     def path(self) -> PurePath:
@@ -84,10 +88,13 @@ class BaseLock(ABC):
         """
         if self._is_held():
             return False
+        now = _since_boot()
         seen = self._look() if look else None
         if seen is not None and not (self._is_stale(seen) and self._break(seen)):
             return False
-        return self._claim()
+        won = self._claim()
+        self._fresh_until = now + FRESH
+        return won
 
     def wait(self, poll: float = 0.02) -> None:
         """Wait until the lock is taken; returns at once if this object holds it.
@@ -118,6 +125,13 @@ class BaseLock(ABC):
         seen = self._look()
         return seen.holder if seen else None
 
+    def is_fresh(self) -> bool:
+        """Whether this object holds the lock, and took or touched it so short a while ago that nobody calls it stale.
+
+        The time in which the machine sleeps, or the process is stopped, counts. Asks nobody.
+        """
+        return self._is_held() and _since_boot() < self._fresh_until
+
     def still_ours(self) -> bool:
         """Whether this object, in this process, holds the lock, and nobody took it for stale."""
         holder = self.holder() if self._is_held() else None
@@ -132,9 +146,11 @@ class BaseLock(ABC):
         Raises:
             OSError: if the store cannot be written.
         """
+        now = _since_boot()
         if not self.still_ours():
             return False
         self._touch()
+        self._fresh_until = now + FRESH
         return True
 
     def __enter__(self) -> Self:
@@ -287,6 +303,11 @@ class Lock(BaseLock):
 
 _heart = Heart()
 _heart.watch_forks()
+
+
+def _since_boot() -> float:
+    """Time since boot [s], with the time in which the machine slept; infinite where it is not known."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else math.inf
 
 
 def _look(path: Path) -> Seen | None:

@@ -22,15 +22,17 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from analysis.engine.concurrent import concurrently
 from analysis.engine.leftovers import lock_path
-from analysis.engine.storage.base import Lock, Store
+from analysis.engine.storage.base import Lock
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from analysis.engine.task import AnalysisTask
 
-GROUP = 16
-"""Most branches whose locks are taken at the same time."""
+GROUP = 64
+"""Most branches whose locks are taken before their turn."""
+AT_ONCE = 16
+"""Most locks that are taken at the same time."""
 SHORT = 1.0
 """Time that the branches of a group are to take in all [s]: if one takes longer, no lock is taken before its turn."""
 HELD = 10.0
@@ -46,8 +48,7 @@ class Claim(NamedTuple):
 
     Args:
         lock: it is held.
-        names: what is in the folder of the manifests, listed when the lock was held already: nobody else has written a
-            manifest of the branch since then.
+        names: of its manifests, listed when the lock was held already: nobody else has written one since then.
     """
 
     lock: Lock
@@ -58,7 +59,6 @@ class _Committed(NamedTuple):
     """A branch that ran, and is on its way to the servers."""
 
     task: AnalysisTask
-    size: int
     result: Future[None]
     tell: Callable[[], None]
 
@@ -66,6 +66,29 @@ class _Committed(NamedTuple):
         """Raise what the commit raised, or tell that it is done."""
         self.result.result()
         self.tell()
+
+
+class _Room:
+    """For what is committed at the same time: at most :data:`COMMITS` branches, of at most :data:`STAGED` bytes."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._branches = self._bytes = 0
+
+    def take(self, size: int) -> None:
+        """Wait for room, and take it; a branch that is larger than all room gets it alone."""
+        with self._changed:
+            while self._branches and (self._branches >= COMMITS or self._bytes + size > STAGED):
+                self._changed.wait()
+            self._branches += 1
+            self._bytes += size
+
+    def give_back(self, size: int) -> None:
+        """A branch is through."""
+        with self._changed:
+            self._branches -= 1
+            self._bytes -= size
+            self._changed.notify()
 
 
 class Pipeline:
@@ -81,6 +104,7 @@ class Pipeline:
         self.has_more = False
         """Whether branches were taken from their source that have not been handed out."""
         self._groups: list[_Group] = []
+        self._room = _Room()
         self._commits: deque[_Committed] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -132,15 +156,19 @@ class Pipeline:
             publish: called in another thread; raises if it fails.
             tell: called by :meth:`settle` in the thread that asks for it, if it does not.
         """
-        from concurrent.futures import ThreadPoolExecutor, wait  # loads much, and not all need it
+        from concurrent.futures import ThreadPoolExecutor  # loads much, and not all need it
 
         if self._pool is None:
             self._pool = ThreadPoolExecutor(COMMITS, thread_name_prefix="commit")
-        while (on_way := [c for c in self._commits if not c.result.done()]) and (
-            len(on_way) >= COMMITS or size + sum(c.size for c in on_way) > STAGED
-        ):
-            wait([c.result for c in on_way], return_when="FIRST_COMPLETED")
-        self._commits.append(_Committed(task, size, self._pool.submit(publish), tell))
+        self._room.take(size)
+
+        def within() -> None:
+            try:
+                publish()
+            finally:
+                self._room.give_back(size)
+
+        self._commits.append(_Committed(task, self._pool.submit(within), tell))
 
     def settle(self, judge: Callable[[AnalysisTask, Callable[[], None]], None], wait: bool = False) -> None:
         """Say what became of the branches that were committed since the last time.
@@ -242,12 +270,15 @@ class _Group:
                 self._busy.add(number)
 
         try:
-            concurrently(take, locks, GROUP)
-            names = _listed(self._store, {locks[number].parent for number in held})
+            concurrently(take, locks, AT_ONCE)
+            folders = {locks[number].parent for number in held}
+            listed: dict[str, list[str]] = {}  # once for all of them: each would look at the names of all branches
+            for name in (name for folder in folders for name in self._store.names(folder)):
+                listed.setdefault(name.partition(".")[0], []).append(name)
         except BaseException:
             _release(held.values())
             raise
-        return {number: Claim(lock, names[locks[number].parent]) for number, lock in held.items()}
+        return {number: Claim(lock, listed.get(str(number), [])) for number, lock in held.items()}
 
     def _give_back(self) -> None:
         with self._mutex:
@@ -255,12 +286,8 @@ class _Group:
         _release(claim.lock for claim in left.values())
 
 
-def _listed(store: Store, folders: Iterable[PurePath]) -> dict[PurePath, list[str]]:
-    return {folder: store.names(folder) for folder in folders}
-
-
 def _release(locks: Iterable[Lock]) -> None:
-    concurrently(lambda lock: lock.release(), locks, GROUP)
+    concurrently(lambda lock: lock.release(), locks, AT_ONCE)
 
 
 _active: set[Pipeline] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, cast
@@ -51,11 +52,11 @@ class PlacedTask(law.Task):  # type: ignore[misc]
     @property
     def folder(self) -> PurePath:
         """Address of the folder of this task's outputs, the same for all branches."""
-        return self.store.root / self.relative_folder
+        return _joined(self.store.root, self.relative_folder)
 
     def target(self, name: str) -> Any:
         """Output target of that file name in :attr:`folder`, or for a high branch number in a folder of that."""
-        return make_target(self.store, self.folder / shard_of(self.branch_number) / name)
+        return make_target(self.store, _joined(self.folder, shard_of(self.branch_number)) / name)
 
     def output_paths(self, outputs: Collection[str] | None = None) -> list[PurePath]:
         """Addresses of all outputs, or of those with the given names."""
@@ -105,3 +106,9 @@ class PlacedTask(law.Task):  # type: ignore[misc]
         return (self.commit.inputs if self.commit else session.inputs()).localized(
             cast("AnalysisTask", self), addresses
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _joined(above: PurePath, name: str) -> PurePath:
+    """A folder in another one; asked several times for each branch."""
+    return above / name

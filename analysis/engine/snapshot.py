@@ -6,6 +6,7 @@ opened: its name and the sizes in the listings say enough.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
@@ -318,10 +319,14 @@ class Snapshot:
             return None
         return hash_text("stale " + combined({key: str(name.recipe) for key, name in found.items() if name}), 20)
 
+    @functools.cached_property
+    def _any_stale_is_used(self) -> bool:
+        return stale_is_used()
+
     def stale_requirements(self, task: AnalysisTask) -> list[str]:
         """Titles of what a task is made of that is stale, and used because the configuration says so."""
         titles: dict[str, None] = {}
-        if not stale_is_used():
+        if not self._any_stale_is_used:
             return []
         for required in required_tasks(task):
             if self._tolerated(required) is not None:

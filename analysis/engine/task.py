@@ -69,6 +69,9 @@ class AnalysisTask(PlacedTask, QuestionsTask, BatchTask, SandboxedTask):
     waits_for_others: bool = True
     """Whether to wait if another process is at work on the same branch."""
 
+    runs_here: bool = False
+    """Whether a workflow runs this branch, and has entered its sandbox before."""
+
     snapshot: Snapshot | None = None
     """What a whole workflow knows of the store when it runs its branches."""
     pipeline: Pipeline | None = None

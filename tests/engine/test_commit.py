@@ -14,6 +14,7 @@ import luigi
 import pytest
 from luigi.cmdline_parser import CmdlineParser
 
+from analysis.engine import lock
 from analysis.engine.commit import store_errors
 from analysis.engine.errors import (
     ManifestError,
@@ -23,6 +24,7 @@ from analysis.engine.errors import (
     SettingError,
     StoreError,
 )
+from analysis.engine.leftovers import lock_path
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.task import AnalysisTask
 from tests.engine.toy_chain import KNOB, Turn, contents, manifest_path, states
@@ -193,6 +195,17 @@ def test_outputs_that_another_process_made_meanwhile_are_not_made_again(store: P
     finally:
         task.snapshot = None
     assert contents(store) == before
+
+
+def test_lock_that_was_lost_in_a_long_pause_keeps_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pause(task: Write) -> None:
+        write_both(task)
+        lock_path(store / "v1" / "Write", None).unlink()  # by whoever took it for stale
+        monkeypatch.setattr(lock, "_since_boot", lambda: 1e12)
+
+    with pytest.raises(StoreError, match=r"^Write was paused for so long that another run took it over: nothing was"):
+        run(pause)
+    assert files(store) == set()
 
 
 def test_run_removes_what_a_dead_process_left(store: Path) -> None:

@@ -11,14 +11,14 @@ import pytest
 
 from analysis.engine import heart
 from analysis.engine import lock as module
-from analysis.engine.lock import SILENCE, Lock
+from analysis.engine.lock import FRESH, SILENCE, Lock
 from tests.engine.lock_holders import COUNT, HOLD, PROCESSES, Process, age_by, forge, go_on, line, names, start
 
 FORK = """
 assert lock.acquire()
 child = os.fork()
 if child == 0:
-    facts = [lock.still_ours(), lock.acquire(), Lock(lock.path).acquire(), lock.beat()]
+    facts = [lock.is_fresh(), lock.still_ours(), lock.acquire(), Lock(lock.path).acquire(), lock.beat()]
     lock.release()
     with_statement = lock.path.exists()
     print(*facts, with_statement, flush=True)
@@ -92,6 +92,48 @@ def test_release_of_a_lock_that_somebody_removed(path: Path) -> None:
     with Lock(path) as lock:
         path.unlink()
         assert not lock.still_ours()
+
+
+@pytest.fixture
+def since_boot(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that tests set."""
+    now = [1000.0]
+    monkeypatch.setattr(module, "_since_boot", lambda: now[0])
+    return now
+
+
+def test_fresh_for_a_while_after_a_sign_of_life(path: Path, since_boot: list[float]) -> None:
+    lock = Lock(path)
+    assert not lock.is_fresh()
+    with lock:
+        since_boot[0] += FRESH - 1
+        assert lock.is_fresh()
+        since_boot[0] += 2
+        assert not lock.is_fresh()
+        assert lock.beat()
+        assert lock.is_fresh()
+    assert not lock.is_fresh()
+
+
+def test_time_that_it_took_to_take_it_counts(
+    path: Path, since_boot: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Lock._place
+
+    def slowly(lock: Lock, token: str, content: bytes) -> bool:
+        placed = place(lock, token, content)
+        since_boot[0] += FRESH
+        return placed
+
+    monkeypatch.setattr(Lock, "_place", slowly)
+    with Lock(path) as lock:
+        assert not lock.is_fresh()
+
+
+def test_never_fresh_where_sleep_goes_unnoticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+    with Lock(path) as lock:
+        assert not lock.is_fresh()
 
 
 def test_mutual_exclusion(path: Path, tmp_path: Path, started: list[Process]) -> None:
@@ -177,7 +219,7 @@ def test_error_of_the_store_goes_through(
 
 def test_fork_leaves_the_lock_to_the_parent(path: Path, started: list[Process]) -> None:
     process = start(started, FORK, path)
-    assert line(process) == "False False False False True"
+    assert line(process) == "False False False False False True"
     assert line(process) == "True True"
     assert line(process) == "False"
 

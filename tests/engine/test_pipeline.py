@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import thread
@@ -89,7 +90,7 @@ def test_all_branches_run_in_order_and_leave_nothing_else(server: Path, listings
     assert not list(server.rglob("*.part"))
     assert not list(server.rglob(".*.lock*"))
     assert len(listings) < MANY / 3
-    assert max(map(len, listings)) > pipeline.GROUP / 2  # some of the group before may be free already
+    assert max(map(len, listings)) > MANY / 4  # some of the group before may be free already
 
 
 @pytest.mark.usefixtures("listings")
@@ -177,7 +178,7 @@ def test_commit_that_fails_is_that_of_its_branch(
     assert states(Read()) == "c" * 17 + "m" + "c" * (MANY - 18)
     assert locks(server) == set()
     assert not list(server.rglob("read_17*"))
-    assert not remote._staged
+    assert not list(Path(tempfile.gettempdir()).glob(f"{remote._scratch()}*"))
 
 
 def test_branches_in_flight_are_few(remote: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import law
 import pytest
+from law.task import proxy
 
 from analysis.engine.branches import run_branches
 from analysis.engine.errors import ParameterError
-from analysis.engine.workflow import AnalysisWorkflow
+from analysis.engine.workflow import MAY_BE_OF_PROXY, AnalysisWorkflow
 from tests.engine.toy_chain import Sum
 
 
@@ -135,3 +136,8 @@ def test_store_with_a_variable_in_its_path(place: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("ANALYSIS_STORE", place)
     with pytest.raises(ParameterError, match=r"choose a place without \$ in its path"):
         _ = Square().store
+
+
+def test_attributes_that_law_takes_from_elsewhere_are_known() -> None:
+    """Others are looked up without law: a release of it that forwards more is not to go unnoticed."""
+    assert proxy._forward_workflow_attributes | proxy._forward_sandbox_attributes <= MAY_BE_OF_PROXY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path, PurePath, PurePosixPath
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from analysis.errors import AnalysisError
 
@@ -15,6 +15,7 @@ HTTP = frozenset({"http", "https", "dav", "davs"})
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 """Names of stores."""
 
+_PLAIN = re.compile(r"(?!\.{1,2}\Z)[\w.+=@~,-]+", re.ASCII)  # what most names are: safe, whatever decodes them
 _UNSAFE = {"", ".", ".."}
 _INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, line separators
 
@@ -92,6 +93,8 @@ def check_part(part: str, address: str) -> None:
     Raises:
         AddressError: if it is not.
     """
+    if _PLAIN.fullmatch(part):
+        return
     plain = part
     while True:
         reason = _danger(plain)
@@ -131,7 +134,7 @@ def url_of(base: str, parts: tuple[str, ...]) -> str:
         >>> url_of("root://host//store", ("v1", "a b#1"))
         'root://host//store/v1/a b#1'
     """
-    if urlsplit(base).scheme in HTTP:
+    if base.partition("://")[0].lower() in HTTP:
         parts = tuple(quote(part) for part in parts)
     elif any("?" in part for part in parts):  # what follows is for the server, not part of the name
         msg = f"'{base}/{'/'.join(parts)}' has a ? in a name, which only https:// and davs:// can say: use another name"

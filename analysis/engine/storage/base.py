@@ -267,6 +267,9 @@ class Lock(Protocol):
     def release(self) -> None:
         """Give it back."""
 
+    def is_fresh(self) -> bool:
+        """Whether it is held, and so short a while after a sign of life that nobody takes it for stale; asks nobody."""
+
     def still_ours(self) -> bool:
         """Whether nobody took it for stale."""
 

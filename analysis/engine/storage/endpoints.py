@@ -30,7 +30,7 @@ A thousand branches do not wait for it one after the other.
 
 # XRootD's client gives up at once when a server asks it to come back later than the request may take
 _AT_ONCE = 1.0
-_LATER, _LONGEST_LATER = 0.2, 5.0
+_LATER, _LONGEST_LATER = 0.05, 5.0
 
 T = TypeVar("T")
 _logger = logging.getLogger("analysis.engine.storage")
@@ -96,6 +96,8 @@ class Endpoints:
         Args:
             avoid: endpoints that are taken only if there is no other.
         """
+        if len(self.all) == 1:
+            return self.all[0]
         state, now = self._own(), self.clock.now()
         with state.mutex:
             candidates = [endpoint for endpoint in self.all if endpoint not in avoid] or list(self.all)
@@ -131,8 +133,10 @@ class Endpoints:
     def answered(self, endpoint: Endpoint) -> None:
         """Note that an endpoint answered."""
         state = self._own()
+        health = state.health[endpoint]
+        if not health.failures and state.lost is None:  # as nearly always
+            return
         with state.mutex:
-            health = state.health[endpoint]
             told, lasted = health.told, self.clock.now() - health.since
             health.failures, health.rests_until, health.told = 0, 0.0, False
             state.lost = None
@@ -216,8 +220,7 @@ class Session:
             OutageError: if no endpoint answered, in all the time that the store is given.
         """
         clock, patience = self._endpoints.clock, self._endpoints.patience_now()
-        backoff = Backoff(patience, clock)
-        later = Backoff(patience._replace(first=_LATER, longest=_LONGEST_LATER), clock)
+        backoff, later = Backoff(patience, clock), Backoff(Patience(patience.total, _LATER, _LONGEST_LATER), clock)
         was_denied = False
         failures: dict[Endpoint, RemoteError] = {}
         tried: frozenset[Endpoint] = frozenset()

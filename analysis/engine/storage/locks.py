@@ -294,6 +294,10 @@ class NoLock:
         """Give it back."""
         self._held = False
 
+    def is_fresh(self) -> bool:
+        """Whether this object has it."""
+        return self._held
+
     def still_ours(self) -> bool:
         """Whether this object has it."""
         return self._held

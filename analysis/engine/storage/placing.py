@@ -86,8 +86,12 @@ class Verifier:
     def _checksum(self, session: Session, parts: Parts) -> str | None:
         if self._has_checksums is False:
             return None
-        with self._gate():
-            found = session.ask(lambda endpoint: endpoint.interface().checksum(endpoint.url(parts)))
+
+        def question(endpoint: Endpoint) -> str | None:
+            with self._gate():  # not while a server that said "later" is left alone
+                return endpoint.interface().checksum(endpoint.url(parts))
+
+        found = session.ask(question)
         if found is not None:
             self._has_checksums = True
             return found.lower()

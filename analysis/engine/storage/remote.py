@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
 import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -77,7 +79,7 @@ class RemoteStore:
         self.name, self.endpoints, self.qos, self.connections, self.cache = name, endpoints, qos, connections, cache
         self.root = root_of(name)
         self._verifier = Verifier(name, checksum)
-        self._staged: dict[tuple[int, PurePath], Path] = {}
+        self._token = secrets.token_hex(8)
 
     # what is there
 
@@ -143,10 +145,14 @@ class RemoteStore:
     def staging(self, final: PurePath) -> Path:
         """Local path at which an output is written: in the directory for temporary files (``TMPDIR``)."""
         file_parts(final, self.root)
-        key = (os.getpid(), final)
-        if key not in self._staged or not self._staged[key].parent.is_dir():
-            self._staged[key] = Path(tempfile.mkdtemp(prefix=f"analysis-{os.getpid()}-")) / final.name
-        return self._staged[key]
+        own = blake2b(str(final).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        folder = Path(tempfile.gettempdir(), self._scratch() + own)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / final.name
+
+    def _scratch(self) -> str:
+        """How names of directories begin that this object makes in this process; nobody can guess it."""
+        return f"analysis-{os.getpid()}-{self._token}"
 
     def publish(self, staged: Path, final: PurePath, size: int, adler32: str) -> None:
         """Upload to a temporary name, compare with the checksum of the server, rename; the staged file is gone then."""
@@ -178,9 +184,10 @@ class RemoteStore:
     def discard(self, staged: Path) -> None:
         """Remove an output that was staged, and the directory that was made for it."""
         staged.unlink(missing_ok=True)
-        for key, path in list(self._staged.items()):
-            if path == staged:
-                self._staged.pop(key, None)
+        if staged.parent.name.startswith(self._scratch()):
+            try:
+                staged.parent.rmdir()
+            except OSError:  # what run() made beside it
                 shutil.rmtree(staged.parent, ignore_errors=True)
 
     # files go out

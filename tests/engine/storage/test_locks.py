@@ -55,6 +55,8 @@ def test_taken_and_given_back(server: Server, store: DirectStore) -> None:
     assert server.names() == ["manifests", "manifests/.17.lock", f"manifests/.17.lock/{holder.token}"]
     assert lock.live_holder() == str(holder)
     store.requests.clear()
+    assert lock.is_fresh()
+    assert store.requests == []
     assert lock.still_ours()
     assert store.requests == ["stat"]
     store.requests.clear()
@@ -331,7 +333,7 @@ def test_fork_leaves_the_lock_to_the_parent(store: DirectStore) -> None:
     with RemoteLock(store, LOCK) as lock:
         child = os.fork()
         if child == 0:
-            facts = [lock.still_ours(), lock.beat(), lock.acquire()]
+            facts = [lock.is_fresh(), lock.still_ours(), lock.beat(), lock.acquire()]
             lock.release()
             os._exit(any(facts))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -343,6 +345,7 @@ def test_no_lock_says_so_once_per_store(monkeypatch: pytest.MonkeyPatch, caplog:
     caplog.set_level(logging.WARNING)
     for store in ("s3", "s3", "other"):
         with NoLock(store, LOCK) as lock:
+            assert lock.is_fresh()
             assert lock.still_ours()
             assert lock.beat()
             assert not lock.acquire()

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from analysis.engine.storage import placing
 from analysis.engine.storage.base import (
     DamageError,
     NotFoundError,
     OutageError,
     RemoteError,
+    error_of,
 )
 from analysis.engine.storage.remote import RemoteStore
 from analysis.engine.storage.retry import Patience
-from tests.engine.storage.fake import CONTENT, Fault, Server, adler32, publish, store_of
+from tests.engine.storage.fake import CONTENT, FakeInterface, Fault, Server, adler32, publish, store_of
 
 
 @pytest.fixture
@@ -182,6 +184,32 @@ def test_without_checksums_small_files_are_read_back(server: Server, fault: Faul
     store.write(store.root / "v1" / "old", CONTENT)
     assert server.file("store/v1/old") == CONTENT
     assert server.operations() == ["write", "read", "remove", "write", "read", "rename"]
+
+
+def test_server_that_computes_a_checksum_later_keeps_no_other_upload_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "_CHECKSUMS", 1)
+    checksum, late = FakeInterface.checksum, iter([True])
+
+    def compute(interface: FakeInterface, url: str) -> str | None:
+        if next(late, False):
+            operation = "checksum"
+            raise error_of(errno.ETIMEDOUT, operation, url, "operation expired")
+        return checksum(interface, url)
+
+    def other(_: float) -> None:
+        thread = threading.Thread(target=store.write, args=(store.root / "v1" / "other", b"other"), daemon=True)
+        thread.start()
+        thread.join(20)
+        done.append(not thread.is_alive())
+
+    monkeypatch.setattr(FakeInterface, "checksum", compute)
+    monkeypatch.setattr(server.time, "sleep", other)
+    store, done = store_of(server), list[bool]()
+    store.write(store.root / "v1" / "late", b"late")
+    assert done == [True]
+    assert (server.file("store/v1/late"), server.file("store/v1/other")) == (b"late", b"other")
 
 
 def test_checksums_may_be_required_or_not_asked_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:

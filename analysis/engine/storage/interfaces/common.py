@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import logging
 import os
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
@@ -112,11 +114,15 @@ def address_of(operation: str, url: str, forbidden: str = "") -> Address:
     if scheme in HTTP:
         path = unquote(path, errors="surrogateescape")
     path = "/" + path.lstrip("/")
-    for character in path:
-        if character in forbidden or ord(character) < 32 or ord(character) == 127:
-            msg = f"{character!r} in a name is not possible with {scheme}://"
-            raise RemoteError(operation, url, msg, errno.EINVAL)
+    if refused := _refused(forbidden).search(path):
+        msg = f"{refused[0]!r} in a name is not possible with {scheme}://"
+        raise RemoteError(operation, url, msg, errno.EINVAL)
     return Address(scheme, host, path)
+
+
+@functools.cache
+def _refused(forbidden: str) -> re.Pattern[str]:
+    return re.compile(f"[\\x00-\\x1f\\x7f{re.escape(forbidden)}]")
 
 
 def plain(text: str) -> str:
@@ -235,25 +241,27 @@ class ForkGate:
 
     XRootD waits for its threads before a fork; those that bring answers to Python wait for the interpreter, which the
     forking thread has. Also with all others a fork, and the request that was on its way, now and then wait for ever.
+
+    It is a context manager: within its block, no process is forked. Not to be used within itself.
     """
 
     def __init__(self) -> None:
         self._reset()
         os.register_at_fork(before=self._close, after_in_parent=self._open, after_in_child=self._reset)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Within it, no process is forked. Not to be used within itself."""
+    def __enter__(self) -> None:
         with self._changed:
             while self._is_closed:
                 self._changed.wait()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                self._was_used = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._was_used = True
+            if self._is_closed:  # somebody waits
                 self._changed.notify_all()
 
     def _reset(self) -> None:

@@ -300,7 +300,7 @@ class _Systems:
 
 
 def _held(url: str) -> contextlib.AbstractContextManager[None]:
-    return FORKS.held() if url.partition("://")[0] in _ROOT else contextlib.nullcontext()
+    return FORKS if url.partition("://")[0] in _ROOT else contextlib.nullcontext()
 
 
 def _address(operation: str, url: str) -> Address:

@@ -110,7 +110,7 @@ class XrootdInterface:
         Returns:
             For each URL what is there, or the error.
         """
-        with FORKS.held():
+        with FORKS:
             return self._stats(urls)
 
     def _stats(self, urls: Sequence[str]) -> Sequence[Entry | RemoteError]:
@@ -253,7 +253,7 @@ class XrootdInterface:
 
     def _ask(self, operation: str, url: str, question: Callable[[Any, str], tuple[Any, Any]]) -> tuple[Address, Any]:
         address = address_of(operation, url, "?")
-        with FORKS.held():
+        with FORKS:
             status, answer = question(self._systems.get(address.server), address.path)
         _check(status, operation, url)
         if status.code == PARTIAL:
@@ -262,7 +262,7 @@ class XrootdInterface:
 
     def _do(self, request: Callable[..., Any], *arguments: Any) -> Any:
         """Send a request, during which no process is forked: XRootD may wait for ever then."""
-        with FORKS.held():
+        with FORKS:
             return request(*arguments, timeout=self._timeout)
 
     @contextlib.contextmanager
