@@ -30,8 +30,7 @@ install_htcondor() {
   patched=$(use_own_libraries "${release}" < <(find "${release}"/usr/bin/{condor_,classad}* \
     "${release}"/usr/sbin/condor_* "${release}/usr/libexec/condor" "${release}"/usr/lib/lib{condor,classad}* \
     -type f -print0 2> /dev/null))
-  ((patched > 50)) && "${release}/usr/bin/condor_version" > "${release}/.complete" ||
-    fail "HTCondor in ${release} does not run: $("${release}/usr/bin/condor_version" 2>&1 | tail -n 1)."
+  finish_release "${release}" HTCondor "${patched}" 51 "${release}/usr/bin/condor_version"
 }
 
 # Returns 1 if nothing changed.

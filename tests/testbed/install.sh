@@ -76,6 +76,16 @@ use_own_libraries() {
   echo "${patched}"
 }
 
+# finish_release DIRECTORY NAME PATCHED LEAST COMMAND...: marks as complete what was unpacked, if enough of its files use
+# their own libraries and it runs; if not, the next start unpacks it again.
+finish_release() {
+  local directory=$1 name=$2 patched=$3 least=$4 said
+  shift 4
+  ((patched >= least)) || fail "only ${patched} programs and libraries of ${name} are in ${directory}."
+  said=$("$@" 2>&1) || fail "${name} in ${directory} does not run: ${said##*$'\n'}."
+  echo "${said}" > "${directory}/.complete"
+}
+
 # The user who submits jobs: HTCondor takes none of root.
 make_user() {
   getent passwd "${TESTBED_USER}" > /dev/null ||

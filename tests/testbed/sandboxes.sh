@@ -37,8 +37,7 @@ install_apptainer() {
   ln -sfn ../../var "${release}/usr/lib/var"
   # a container, as this machine may be one, has not all rights that root could pass on
   sed -i 's/^root default capabilities = .*/root default capabilities = no/' "${release}/etc/apptainer/apptainer.conf"
-  ((patched > 3)) && "${release}/usr/bin/apptainer" version > "${release}/.complete" ||
-    fail "Apptainer in ${release} does not run: $("${release}/usr/bin/apptainer" version 2>&1 | tail -n 1)."
+  finish_release "${release}" Apptainer "${patched}" 4 "${release}/usr/bin/apptainer" version
 }
 
 # Returns 1: there is nothing that a running daemon would have to be told.

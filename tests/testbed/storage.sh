@@ -51,9 +51,7 @@ install_servers() {
   bootstrap_debian "${storage_suite}" "${release}" extract xrootd-server,xrootd-scitokens-plugins
   patched=$(use_own_libraries "${release}" < <(find "${release}/usr/bin/xrootd" "${release}"/usr/lib/*/libXrd* \
     -type f -print0))
-  ((patched > 40)) && "${release}/usr/bin/xrootd" -v 2> "${release}/.version" ||
-    fail "XRootD in ${release} does not run: $("${release}/usr/bin/xrootd" -v 2>&1 | tail -n 1)."
-  mv "${release}/.version" "${release}/.complete"  # not before it is known to run: else the next start would go on
+  finish_release "${release}" XRootD "${patched}" 41 "${release}/usr/bin/xrootd" -v
 }
 
 # Returns 1 if nothing changed.
