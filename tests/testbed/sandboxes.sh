@@ -46,6 +46,7 @@ configure_sandboxes() {
   install -d -m 755 "${sandboxes}"/{bin,docker,images,log,run}
   install -d -o "${TESTBED_USER}" -g "${TESTBED_USER}" -m 755 "${sandboxes}"/{build,cache}
   ln -sfn /usr/bin/docker "${sandboxes}/bin/docker"
+  [[ ! -c /dev/fuse ]] || chmod 666 /dev/fuse  # as udev does; without it, images of Apptainer are mounted by root only
   # to build, the home directory of the user, which may be that of a testbed that is gone, would have to be there
   sed 's/^mount home = .*/mount home = no/' "${sandboxes}/release/etc/apptainer/apptainer.conf" > "${sandboxes}/build.conf"
   for name in apptainer singularity; do

@@ -19,6 +19,7 @@ from analysis.engine.doctor.examine import Check
 from analysis.engine.doctor.finding import Finding, green, grey, red, yellow
 
 TIMEOUT = 8.0
+FUSE = Path("/dev/fuse")
 _UNIX = "unix://"
 
 
@@ -147,13 +148,21 @@ def apptainer() -> Iterator[Finding]:
         return
     version = said.output.strip()
     why = namespaces_problem()
-    if why is None:
+    if why is None and not may_mount():
+        found = f"{version}, but this user may not open {FUSE}, by which it mounts images"
+        yield _unused("apptainer", found, f"have the site allow it, as udev does: chmod 666 {FUSE}", is_there=True)
+    elif why is None:
         yield green("apptainer", f"{version}, starts unprivileged")
     elif os.geteuid() == 0 or is_setuid(program):
         yield green("apptainer", f"{version}, starts {'as root' if os.geteuid() == 0 else 'by its setuid program'}")
     else:
         advice = "have the site allow user namespaces (user.max_user_namespaces), or install apptainer-suid"
         yield _unused("apptainer", f"{version}, but may not start containers: {why}", advice, is_there=True)
+
+
+def may_mount() -> bool:
+    """Whether this user may mount images by FUSE; where there is none at all, they are unpacked instead."""
+    return not FUSE.exists() or os.access(FUSE, os.R_OK | os.W_OK)
 
 
 def namespaces_problem() -> str | None:

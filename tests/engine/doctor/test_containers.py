@@ -207,7 +207,17 @@ def test_no_apptainer(path: Path, configure: Configure) -> None:
     assert found.level == Level.RED
 
 
-def test_apptainer_that_starts(path: Path) -> None:
+def test_apptainer_that_may_not_mount_images(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(path, "apptainer", "echo apptainer version 1.5.0")
+    program(path, "unshare", "exit 0")
+    monkeypatch.setattr(containers, "may_mount", lambda: False)
+    (found,) = containers.apptainer()
+    assert found.found == "apptainer version 1.5.0, but this user may not open /dev/fuse, by which it mounts images"
+    assert "chmod 666" in found.advice
+
+
+def test_apptainer_that_starts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "FUSE", path)  # this user's own
     program(path, "singularity", "echo singularity-ce version 4.1.0")
     program(path, "unshare", "exit 0")
     (found,) = containers.apptainer()
