@@ -196,7 +196,10 @@ either_way = pytest.mark.parametrize("name", ["analysis", "columnar"])
 )
 def test_builds_what_the_list_pins(project: Project, tmp_path: Path, name: str, installer: str) -> None:
     project.pin("six==1.17.0", "law==0.1.21", name=name)
-    if installer != "uv":
+    if installer == "uv":  # that of this machine, or the one that the environment of the tests was made with
+        own = shutil.which("uv") or str(Path(sys.prefix).parent / ".uv" / "bin" / "uv")
+        fake_program(tmp_path / "bin", "uv", f'exec "{own}" "$@"')
+    else:
         fake_program(tmp_path / "bin", "uv", "exit 1")
     if installer == "pip":
         project.environments.mkdir()
