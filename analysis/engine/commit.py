@@ -57,7 +57,7 @@ class Commit:
     Args:
         task: the task that runs.
         lock: the lock of the branch.
-        names: what is in the folder of its manifests, if it was listed since the lock is held.
+        names: of its manifests, if their folder was listed since the lock is held; others may be among them.
     """
 
     def __init__(self, task: AnalysisTask, lock: Lock, names: Iterable[str] | None = None) -> None:

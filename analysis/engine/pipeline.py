@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 GROUP = 64
 """Most branches whose locks are taken before their turn."""
-AT_ONCE = 16
-"""Most locks that are taken at the same time."""
 SHORT = 1.0
 """Time that the branches of a group are to take in all [s]: if one takes longer, no lock is taken before its turn."""
 HELD = 10.0
@@ -270,7 +268,7 @@ class _Group:
                 self._busy.add(number)
 
         try:
-            concurrently(take, locks, AT_ONCE)
+            concurrently(take, locks)
             folders = {locks[number].parent for number in held}
             listed: dict[str, list[str]] = {}  # once for all of them: each would look at the names of all branches
             for name in (name for folder in folders for name in self._store.names(folder)):
@@ -287,7 +285,7 @@ class _Group:
 
 
 def _release(locks: Iterable[Lock]) -> None:
-    concurrently(lambda lock: lock.release(), locks, AT_ONCE)
+    concurrently(lambda lock: lock.release(), locks)
 
 
 _active: set[Pipeline] = set()
