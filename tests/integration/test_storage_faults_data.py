@@ -29,7 +29,7 @@ def test_disk_full(new_place: Places, scheme: Protocol, tmp_path: Path) -> None:
     said = runs("WriteToy", *large)
     assert said.code == 30
     # the server says so, or a checksum does
-    full = {"root": "no space left on device", "davs": "http 507 : insufficient storage"}[scheme]
+    full = {"root": "no space left on device", "davs": "http 507: no space left on device"}[scheme]
     ways = (f"{full}: free some space", "bytes are there, as on a full disk")
     assert any(way in said.text for way in ways), said.text
     assert f"upload {runs.base}/{FOLDER}/size_4000000/out_1.bin: " in said.text

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 every_image = pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in ("docker", "apptainer") for name in ("columnar", "ml", "stats")]
 )
-ENGINE = {"law", "luigi", "XRootD.client", "httpx", "aiohttp", "fsspec_xrootd", "uproot", "pyarrow.parquet", "rich"}
+ENGINE = {"law", "luigi", "XRootD.client", "pycurl", "aiohttp", "fsspec_xrootd", "uproot", "pyarrow.parquet", "rich"}
 LOOK = """
 import importlib, importlib.metadata, json, sys
 for module in sys.argv[1:]:

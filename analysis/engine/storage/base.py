@@ -251,8 +251,13 @@ class Interface(Protocol):
             NotAFolderError: if it is a file.
         """
 
-    def checksum(self, url: str) -> str | None:
-        """Adler-32 of a file as the server computes it, eight hexadecimal digits; ``None`` if it cannot."""
+    def checksum(self, url: str, size: int | None = None) -> str | None:
+        """Adler-32 of a file as the server computes it, eight hexadecimal digits; ``None`` if it cannot.
+
+        Args:
+            url: of the file.
+            size: what it is to have [bytes], if that is known: then a library need not ask for how long to wait.
+        """
 
 
 class Lock(Protocol):

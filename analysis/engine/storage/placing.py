@@ -63,7 +63,7 @@ class Verifier:
             RemoteError: if the server does not tell.
         """
         try:
-            found = self._checksum(session, parts)
+            found = self._checksum(session, parts, content.size)
             if found is not None:
                 if found == content.adler32:
                     return None
@@ -83,13 +83,13 @@ class Verifier:
         """A server computes few checksums at the same time, and tells all others to come back after half a minute."""
         return self._gates.setdefault(os.getpid(), threading.Semaphore(_CHECKSUMS))
 
-    def _checksum(self, session: Session, parts: Parts) -> str | None:
+    def _checksum(self, session: Session, parts: Parts, size: int) -> str | None:
         if self._has_checksums is False:
             return None
 
         def question(endpoint: Endpoint) -> str | None:
             with self._gate():  # not while a server that said "later" is left alone
-                return endpoint.interface().checksum(endpoint.url(parts))
+                return endpoint.interface().checksum(endpoint.url(parts), size)
 
         found = session.ask(question)
         if found is not None:

@@ -190,7 +190,7 @@ class FakeInterface(Interface):
 
         self._request("remove folder", url, remove)
 
-    def checksum(self, url: str) -> str | None:
+    def checksum(self, url: str, size: int | None = None) -> str | None:  # noqa: ARG002
         def compute(path: Parts) -> str | None:
             content = self._content(path, url, "checksum")
             return f"{zlib.adler32(content):08x}" if self.server.has_checksums else None

@@ -192,11 +192,11 @@ def test_server_that_computes_a_checksum_later_keeps_no_other_upload_waiting(
     monkeypatch.setattr(placing, "_CHECKSUMS", 1)
     checksum, late = FakeInterface.checksum, iter([True])
 
-    def compute(interface: FakeInterface, url: str) -> str | None:
+    def compute(interface: FakeInterface, url: str, size: int | None = None) -> str | None:
         if next(late, False):
             operation = "checksum"
             raise error_of(errno.ETIMEDOUT, operation, url, "operation expired")
-        return checksum(interface, url)
+        return checksum(interface, url, size)
 
     def other(_: float) -> None:
         thread = threading.Thread(target=store.write, args=(store.root / "v1" / "other", b"other"), daemon=True)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.engine.storage.base import OutageError
-from analysis.engine.storage.interfaces.common import ahead, save
+from analysis.engine.storage.interfaces.common import ahead
+from analysis.engine.storage.interfaces.saving import save
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"a"], [b"Wiki", b"", b"pedia"]])

@@ -10,8 +10,6 @@ import pytest
 
 from analysis.engine.storage.interfaces.webdav import Webdav
 
-pytest.importorskip("httpx")
-
 FILE = b"""<?xml version="1.0"?>
 <D:multistatus xmlns:D="DAV:"><D:response><D:href>/store/file</D:href><D:propstat><D:prop>
 <D:getcontentlength>5</D:getcontentlength><D:getlastmodified>Sat, 21 Nov 2026 12:00:00 GMT</D:getlastmodified>

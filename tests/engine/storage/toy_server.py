@@ -84,7 +84,7 @@ class ToyServer:
     def rename_folder(self, url: str, destination: str) -> None:
         self._do("rename", url, lambda path: path.rename(self._path(destination)))
 
-    def checksum(self, url: str) -> str | None:
+    def checksum(self, url: str, size: int | None = None) -> str | None:  # noqa: ARG002
         return self._do("checksum", url, lambda path: checksum(path) if self.has_checksums else None)
 
     def _kept(self, content: bytes) -> bytes:

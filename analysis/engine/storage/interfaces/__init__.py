@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError
 if TYPE_CHECKING:
     from analysis.engine.storage.base import Interface
 
-CHOICES = ("xrootd", "gfal2", "fsspec")
+CHOICES = ("xrootd", "fsspec", "gfal2")
 """Names of the libraries, the first that can be used is taken."""
 
 

@@ -12,7 +12,6 @@ import socket
 import ssl
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -159,22 +158,6 @@ def code_of_tls(text: str) -> int | None:
     if _NOT_TRUSTED.search(text):
         return errno.EKEYREJECTED
     return errno.EACCES if _NOT_LIKED.search(text) else None
-
-
-def save(chunks: Iterable[bytes], destination: Path) -> str:
-    """Write what arrives to a file, which is not made before the first chunk is here.
-
-    Returns:
-        Adler-32 of it, eight hexadecimal digits: while it is at hand, for to read it again takes as long as to fetch it
-        from a server that is near.
-    """
-    arriving = iter(chunks)
-    first, adler32 = next(arriving, b""), 1
-    with destination.open("wb") as file:
-        for chunk in itertools.chain((first,), arriving):
-            adler32 = zlib.adler32(chunk, adler32)
-            file.write(chunk)
-    return f"{adler32:08x}"
 
 
 def ahead(function: Callable[[T], R], items: Iterable[T], limit: int) -> Generator[R, None, None]:

@@ -1,4 +1,4 @@
-"""fsspec: ``root://`` by fsspec-xrootd, ``s3://`` by s3fs, ``file://``; WebDAV by httpx."""
+"""fsspec: ``root://`` by fsspec-xrootd, ``s3://`` by s3fs, ``file://``; WebDAV by libcurl."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from analysis.engine.storage.interfaces.common import (
     address_of,
     plain,
     same_folder_error,
-    save,
     set_defaults,
 )
+from analysis.engine.storage.interfaces.saving import save
 from analysis.engine.storage.interfaces.webdav import Webdav
 from analysis.engine.storage.interfaces.xrootd import ANSWERED, error_of_codes
 
@@ -55,7 +55,7 @@ _CLIENT = {
 
 
 class FsspecInterface:
-    """fsspec, and httpx for WebDAV.
+    """fsspec, and libcurl for WebDAV.
 
     Args:
         timeout: of a request [s].
@@ -125,9 +125,10 @@ class FsspecInterface:
         """Remove an empty folder."""
         self._of(url).remove_folder(url)
 
-    def checksum(self, url: str) -> str | None:
+    def checksum(self, url: str, size: int | None = None) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
-        return self._of(url).checksum(url)
+        found = self._of(url)
+        return found.checksum(url, size) if isinstance(found, Webdav) else found.checksum(url)
 
     def _of(self, url: str) -> Webdav | _Systems:
         return self._webdav if url.partition("://")[0] in HTTP else self._systems

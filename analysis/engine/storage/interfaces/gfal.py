@@ -44,10 +44,10 @@ from analysis.engine.storage.interfaces.common import (
     patience,
     plain,
     same_folder_error,
-    save,
     set_defaults,
     told_as_denied,
 )
+from analysis.engine.storage.interfaces.saving import save
 from analysis.engine.storage.interfaces.webdav import Webdav
 
 SYSTEM = Path("/usr/lib/python3/dist-packages")
@@ -218,10 +218,10 @@ class GfalInterface:
             raise error_of(errno.ENOTEMPTY, "remove folder", url, "directory not empty")
         self._ask("remove folder", url, lambda context, there: context.rmdir(there))
 
-    def checksum(self, url: str) -> str | None:
+    def checksum(self, url: str, size: int | None = None) -> str | None:
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
         if _address("checksum", url).scheme in HTTP and Webdav.problem() is None:
-            return self._webdav.checksum(url)  # gfal2 waits half a minute for a server that computes others
+            return self._webdav.checksum(url, size)  # gfal2 waits half a minute for a server that computes others
         self._size("checksum", url)  # a folder has none
         try:
             answer = self._ask("checksum", url, lambda context, there: context.checksum(there, "ADLER32"))

@@ -40,9 +40,9 @@ from analysis.engine.storage.interfaces.common import (
     patience,
     plain,
     same_folder_error,
-    save,
     set_defaults,
 )
+from analysis.engine.storage.interfaces.saving import save
 
 SERVER_CODES = {
     **{3000: errno.EINVAL, 3001: errno.EINVAL, 3002: errno.ENAMETOOLONG, 3003: errno.EBUSY, 3005: errno.EIO},
@@ -231,7 +231,7 @@ class XrootdInterface:
                 raise error_of(errno.ENOTEMPTY, "remove folder", url, "directory not empty") from error
             raise
 
-    def checksum(self, url: str) -> str | None:
+    def checksum(self, url: str, size: int | None = None) -> str | None:  # noqa: ARG002
         """Adler-32 of a file as the server computes it; ``None`` if it cannot."""
         from XRootD.client.flags import QueryCode
 
