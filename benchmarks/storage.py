@@ -4,6 +4,7 @@ Both sides use the servers of ``tests/testbed`` (see docs/testbed.md), in turns.
 system's, so Python has to be of its version. Compression, other users and the disk are the same for all.
 
     python -m benchmarks.storage [--rounds N] [--megabytes N] [--branches N] [--far N] [--parts files small caches]
+        [--protocols root davs]
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Files:
         return store.root / f"ours-{number}"
 
 
-def large(storage: Storage, megabytes: int, rounds: int) -> None:
+def large(storage: Storage, protocols: Sequence[Protocol], megabytes: int, rounds: int) -> None:
     """One large file, up and down."""
     with tempfile.TemporaryDirectory(prefix="benchmark-storage-") as name:
         files = Files(storage, Path(name), megabytes)
@@ -165,7 +166,8 @@ def large(storage: Storage, megabytes: int, rounds: int) -> None:
                 "gfal-copy": files.tool("gfal-copy", "-f", name="gfal", protocol="davs"),
             },
         }
-        for protocol, ways in kinds.items():
+        for protocol in protocols:
+            ways = kinds[protocol]
             for direction, words in enumerate(("up", "down")):
                 storage_words = "" if direction else ", to a new name"
                 print(f"\n{megabytes} MB by {protocol}, {words}{storage_words}; median of {rounds} ({load()})")
@@ -227,13 +229,14 @@ class Law:
     Args:
         storage: the servers.
         folder: local scratch directory.
+        protocol: that is spoken to them.
         port: of a proxy before the server.
     """
 
     sides = ("plain law", "ours")
 
-    def __init__(self, storage: Storage, folder: Path, port: int | None = None) -> None:
-        self._storage, self._folder, self._port = storage, folder, port
+    def __init__(self, storage: Storage, folder: Path, protocol: Protocol, port: int | None = None) -> None:
+        self._storage, self._folder, self._protocol, self._port = storage, folder, protocol, port
         self._places = 0
 
     def move(self) -> None:
@@ -256,7 +259,7 @@ class Law:
         """
         ours = side == "ours"
         task = "benchmarks.trivial_ours.OurTrivial" if ours else "benchmarks.plain_law.stored.PlainStored"
-        base = self._storage.url("xrd-open", path=self._place(side), port=self._port)
+        base = self._storage.url("xrd-open", self._protocol, self._place(side), self._port)
         environment = {
             **os.environ,
             **self._storage.environment(),
@@ -291,11 +294,11 @@ class Law:
 
 
 @contextmanager
-def law(storage: Storage, latency: float) -> Iterator[Law]:
+def law(storage: Storage, protocol: Protocol, latency: float) -> Iterator[Law]:
     """A place for runs, with a server that is near or far."""
-    proxy = FaultProxy(storage.port("xrd-open"), latency=latency) if latency else nullcontext()
+    proxy = FaultProxy(storage.port("xrd-open", protocol), latency=latency) if latency else nullcontext()
     with tempfile.TemporaryDirectory(prefix="small-") as name, proxy as before:
-        bench = Law(storage, Path(name), before.port if before else None)
+        bench = Law(storage, Path(name), protocol, before.port if before else None)
         bench.clear()
         try:
             yield bench
@@ -303,19 +306,21 @@ def law(storage: Storage, latency: float) -> Iterator[Law]:
             bench.clear()
 
 
-def small(storage: Storage, branches: int, rounds: int, latency: float = 0.0) -> None:
+def small(storage: Storage, protocol: Protocol, branches: int, rounds: int, latency: float = 0.0) -> None:
     """Many small outputs: all missing, and the status when all are done."""
     where = f"{latency * 1e3:.0f} ms away" if latency else "near"
     status = ("--print-status", "0")
     runs: dict[tuple[str, str], list[Run]] = {}
-    with law(storage, latency) as bench:
+    with law(storage, protocol, latency) as bench:
         for _ in range(rounds):
             bench.move()
             for what, number, options in (("start", 1, ()), ("run", branches, ()), ("status", branches, status)):
                 for side in bench.sides:
                     runs.setdefault((what, side), []).append(bench.run(side, number, *options))
     for what, words in (("run", "all missing: run"), ("status", "all done: --print-status")):
-        print(f"\n{branches} branches, server {where}, {words}, --workers 1; median of {rounds} ({load()})")
+        print(
+            f"\n{branches} branches by {protocol}, server {where}, {words}, --workers 1; median of {rounds} ({load()})"
+        )
         for side in bench.sides:
             wall = median(run.wall for run in runs[what, side])
             start = median(run.wall for run in runs["start", side]) if what == "run" else 0.0
@@ -349,16 +354,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--far", type=several, default=100, help="the same on a server that is far away; default: 100")
     parts = ["files", "small", "caches"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="what is measured; default: all")
+    spoken: list[Protocol] = ["root", "davs"]
+    parser.add_argument("--protocols", nargs="+", choices=spoken, default=spoken, help="by which; default: both")
     options = parser.parse_args(arguments)
     storage = Storage()
     storage.start()
     os.environ.update(storage.environment())  # before a client library is loaded
     sys.path.append(str(storage.bindings))
     if "files" in options.parts:
-        large(storage, options.megabytes, options.rounds)
+        large(storage, options.protocols, options.megabytes, options.rounds)
     if "small" in options.parts:
-        small(storage, options.branches, options.rounds)
-        small(storage, options.far, options.rounds, LATENCY)
+        for protocol in options.protocols:
+            small(storage, protocol, options.branches, options.rounds)
+            small(storage, protocol, options.far, options.rounds, LATENCY)
     if "caches" in options.parts:
         caches(storage, options.megabytes // 5, options.rounds)
 

@@ -41,6 +41,18 @@ def make_proxy(folder: Path, *, days: int = 1, name: str = "proxy") -> Path:
     return secret_file(folder / name, "".join(part.read_text() for part in parts))
 
 
+def make_server(folder: Path) -> Path:
+    """Key and certificate of a server on 127.0.0.1, in one file; the folder is one of authorities that trusts it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _certificate(folder, "ca", "/DC=org/DC=test/CN=Test CA", None, 3650)
+    extension = folder / "server.cnf"
+    extension.write_text("subjectAltName=IP:127.0.0.1\n")
+    _certificate(folder, "server", "/DC=org/DC=test/CN=server", "ca", 1, extension)
+    _openssl("rehash", folder)
+    parts = (folder / part for part in ("server.key", "server.pem"))
+    return secret_file(folder / "server.both", "".join(part.read_text() for part in parts))
+
+
 def _certificate(
     folder: Path, name: str, subject: str, signer: str | None, days: int, extension: Path | None = None
 ) -> None:

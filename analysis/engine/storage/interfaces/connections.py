@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 from analysis.engine.storage.base import RemoteError, error_of
 from analysis.engine.storage.interfaces.common import (
@@ -51,6 +51,8 @@ _AFTER = re.compile(r"(?i) after \d+ ms(: | )?")
 
 Sink = Callable[[bytes], object]
 """Takes what arrives."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Sent(NamedTuple):
@@ -70,9 +72,13 @@ class Answer:
 
     Args:
         sink: takes the content, if it is that of success; else it is kept.
+
+    Attributes:
+        failure: what went wrong on this side, which libcurl does not let through.
     """
 
     def __init__(self, sink: Sink | None = None) -> None:
+        self.failure: Exception | None = None
         self._sink, self._lines, self._content = sink, list[bytes](), list[bytes]()
 
     @property
@@ -98,18 +104,40 @@ class Answer:
                 return value.decode(errors="replace").strip()
         return ""
 
+    def guarded(self, function: Callable[P, R], aborts: R) -> Callable[P, R]:
+        """A function that libcurl may call.
+
+        Args:
+            function: what it does.
+            aborts: what ends the request, if it fails.
+        """
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                self.failure = error
+                return aborts
+
+        return call
+
     def take_header(self, line: bytes) -> None:
         """A line; the first of an answer says what it is, and there are several answers if the first is no last one."""
         if line.startswith(b"HTTP/"):
             self._lines.clear()
         self._lines.append(line)
 
-    def take_content(self, chunk: bytes) -> None:
-        """Some of the content."""
+    def take_content(self, chunk: bytes) -> int:
+        """Some of the content.
+
+        Returns:
+            How much of it was taken.
+        """
         if self._sink is not None and 200 <= self.status < 300:
             self._sink(chunk)
         else:
             self._content.append(chunk)
+        return len(chunk)
 
 
 class Connections:
@@ -164,7 +192,7 @@ class Connections:
         where = address(operation, url)
         fragile = waits and self._software.get(where.host, "XrootD/").startswith("XrootD/")  # XRootD 6 has no slash
 
-        def ask(curl: Curl) -> None:
+        def ask(curl: Curl, _: Answer) -> None:
             if method == "HEAD":
                 curl.setopt(pycurl.NOBODY, 1)
             elif method != "GET":
@@ -173,6 +201,8 @@ class Connections:
                 curl.setopt(pycurl.POSTFIELDS, content)
             if sink is not None:
                 curl.setopt(pycurl.BUFFERSIZE, _BUFFER)
+            if waits:
+                curl.setopt(pycurl.LOW_SPEED_TIME, 0)
             if fragile:
                 curl.setopt(pycurl.FORBID_REUSE, 1)
             curl.setopt(pycurl.HTTPHEADER, [*headers, "Connection: close"] if fragile else list(headers))
@@ -192,10 +222,11 @@ class Connections:
             sent.file.seek(offset, origin)
             return 0
 
-        def ask(curl: Curl) -> None:
+        def ask(curl: Curl, answer: Answer) -> None:
+            read: Callable[[int], bytes | int] = sent.file.read
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.INFILESIZE_LARGE, sent.size)
-            curl.setopt(pycurl.READFUNCTION, sent.file.read)
+            curl.setopt(pycurl.READFUNCTION, answer.guarded(read, pycurl.READFUNC_ABORT))
             curl.setopt(pycurl.SEEKFUNCTION, seek)  # a server may send us to another one
             if sent.size > _BUFFER:
                 curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
@@ -208,17 +239,17 @@ class Connections:
         operation: str,
         url: str,
         where: Address,
-        ask: Callable[[Curl], None],
+        ask: Callable[[Curl, Answer], None],
         sink: Sink | None,
         timeout: float,
     ) -> Answer:
         answer = Answer(sink)
-        with self._handle(operation, url) as curl, _as_outage(operation, url, curl):
+        with self._handle(operation, url) as curl, _as_outage(operation, url, curl, answer):
             curl.setopt(curl.URL, http_of(where))
             curl.setopt(curl.HEADERFUNCTION, answer.take_header)
-            curl.setopt(curl.WRITEFUNCTION, answer.take_content)
+            curl.setopt(curl.WRITEFUNCTION, answer.guarded(answer.take_content, 0))
             curl.setopt(curl.TIMEOUT_MS, int(timeout * 1e3))
-            ask(curl)
+            ask(curl, answer)
             curl.perform()
         if where.host not in self._software:
             self._software[where.host] = answer.header("Server")
@@ -327,13 +358,15 @@ def http_of(where: Address) -> str:
 
 
 @contextmanager
-def _as_outage(operation: str, url: str, curl: Curl) -> Iterator[None]:
+def _as_outage(operation: str, url: str, curl: Curl, answer: Answer) -> Iterator[None]:
     """Within it, a request that was not answered is an outage."""
     import pycurl
 
     try:
         yield
     except pycurl.error as error:
+        if answer.failure is not None:
+            raise answer.failure from None
         code, text = error.args
         if code == pycurl.E_OPERATION_TIMEDOUT:
             raise error_of(errno.ETIMEDOUT, operation, url, SILENT) from error
