@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from analysis.engine.storage.base import OutageError, RemoteError
+from analysis.engine.storage.base import OutageError, RemoteError, TrustError
 from analysis.engine.storage.interfaces.connections import Connections, Sent, in_memory
 from tests.engine.storage.secrets_of_tests import make_server
 
@@ -105,6 +105,9 @@ def read(request: BaseHTTPRequestHandler) -> None:
 
 
 Start = Callable[[Respond], Server]
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="there is no openssl to make a certificate with"
+)
 
 
 @pytest.fixture
@@ -273,7 +276,33 @@ connections.ask("stat", sys.argv[1], "PROPFIND")
 """
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate with")
+@needs_openssl
+@pytest.mark.parametrize("variable", ["X509_CERT_DIR", "SSL_CERT_FILE"])
+def test_an_authority_is_trusted_where_the_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    server = Server(lambda request: say(request, 207), make_server(tmp_path / "authorities"))
+    for name in ("X509_CERT_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(TrustError):
+        Connections(10).ask("stat", server.url, "PROPFIND")
+    monkeypatch.setenv(variable, str(tmp_path / "authorities" / ("" if variable.endswith("DIR") else "ca.pem")))
+    assert Connections(10).ask("stat", server.url, "PROPFIND").status == 207
+    server.close()
+
+
+@needs_openssl
+def test_a_directory_of_authorities_is_all_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(lambda request: say(request, 207), make_server(tmp_path / "authorities"))
+    (tmp_path / "others").mkdir()
+    monkeypatch.setenv("X509_CERT_DIR", str(tmp_path / "others"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities" / "ca.pem"))
+    with pytest.raises(TrustError):
+        Connections(10).ask("stat", server.url, "PROPFIND")
+    server.close()
+
+
+@needs_openssl
 def test_a_child_that_ends_leaves_the_connections_of_its_parent_alone(tmp_path: Path) -> None:
     """By TLS, who closes a connection says so to the server."""
     server = Server(lambda request: say(request, 207), make_server(tmp_path / "authorities"))

@@ -12,6 +12,7 @@ import importlib.util
 import io
 import os
 import re
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -289,6 +290,10 @@ def _set_up(curl: Curl, proxy: Path | None, token: str, timeout: float) -> None:
     if (folder := authorities()) is not None:
         options[curl.CAPATH] = str(folder)
         curl.unsetopt(curl.CAINFO)  # no others
+    else:
+        trusted = ssl.get_default_verify_paths()  # what SSL_CERT_FILE and SSL_CERT_DIR say, or the system's
+        options |= {curl.CAINFO: trusted.cafile} if trusted.cafile else {}
+        options |= {curl.CAPATH: trusted.capath} if trusted.capath else {}
     if proxy is not None:
         options |= {curl.SSLCERT: str(proxy), curl.SSLKEY: str(proxy)}
     if token:
