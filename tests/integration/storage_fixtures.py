@@ -76,6 +76,10 @@ class Place:
         """Sizes of what is there, by name."""
         return {str(p.relative_to(self.disk)): p.stat().st_size for p in sorted(self.disk.rglob("*")) if p.is_file()}
 
+    def has(self, content: bytes) -> bool:
+        """Whether a file is that, whole; one of that size may have holes, as pieces of it come in any order."""
+        return any(path.read_bytes() == content for path in self.disk.rglob("*") if path.is_file())
+
     @contextmanager
     def through(self, **faults: float) -> Iterator[Passage]:
         """A way to it on which something goes wrong; see :class:`tests.testbed.faultproxy.Faults`."""

@@ -194,6 +194,7 @@ def test_a_server_that_was_never_heard_may_be_an_old_one(start: Start) -> None:
         (500, b"strange", errno.ECOMM, "http 500: strange"),
         (507, b"", errno.ENOSPC, "http 507: insufficient storage"),
         (403, b"no", errno.EACCES, "http 403: no"),
+        (403, b"file path marked read/only", errno.EROFS, "http 403: file path marked read/only"),
         (418, b"", errno.EIO, "http 418: i'm a teapot"),
     ],
 )

@@ -386,7 +386,7 @@ def _as_outage(operation: str, url: str, curl: Curl, answer: Answer) -> Iterator
 def _error(answer: Answer, operation: str, url: str) -> RemoteError:
     code = STATUS_CODES.get(answer.status, errno.EIO)
     text = "" if "html" in answer.header("Content-Type") else answer.content.decode(errors="replace")
-    if answer.status == 500:
+    if answer.status in (403, 500):
         code = code_of_text(text) or code
     return error_of(code, operation, url, f"http {answer.status}: {plain(text) or answer.reason.lower()}")
 
