@@ -34,9 +34,6 @@ FOLDER = "benchmark"
 RATE, FASTER = 0.8, 3.0
 """Goals: rate of a large file against that of xrdcp, which compares nothing; how much faster many small outputs are
 than those of plain law."""
-MEMORY = Path("/dev/shm")
-"""Local scratch files of both sides are here, if it exists: else they are on the disk of the server, which is slow for
-seconds after files were removed (ext4 gives their inodes to nobody, and looks at each of them for each new file)."""
 LATENCY = 0.01
 """Of each direction, where the server is far away [s]."""
 
@@ -270,14 +267,12 @@ class Law:
             "ANALYSIS_BASE": str(REPOSITORY),
             "ANALYSIS_STORE": str(self._folder / "store"),
             "LAW_HOME": str(self._folder / "home"),
-            "TMPDIR": str(self._folder / "scratch"),
             "LAW_CONFIG_FILE": str(REPOSITORY / ("law.cfg" if ours else "benchmarks/plain_law/law.cfg")),
             "LAW__outputs__default": "wlcg, wlcg_fs",
             "LAW__wlcg_fs__base": base,
         }
         line = [sys.executable, "-m", "law", "run", task, "--n", str(branches), "--workers", "1", *options]
-        for name in ("home", "scratch"):
-            (self._folder / name).mkdir(exist_ok=True)
+        (self._folder / "home").mkdir(exist_ok=True)
         mark, begin = self._storage.mark("xrd-open"), time.monotonic()
         found = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
         wall = time.monotonic() - begin
@@ -302,8 +297,7 @@ class Law:
 def law(storage: Storage, protocol: Protocol, latency: float) -> Iterator[Law]:
     """A place for runs, with a server that is near or far."""
     proxy = FaultProxy(storage.port("xrd-open", protocol), latency=latency) if latency else nullcontext()
-    scratch = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="small-", dir=scratch) as name, proxy as before:
+    with tempfile.TemporaryDirectory(prefix="small-") as name, proxy as before:
         bench = Law(storage, Path(name), protocol, before.port if before else None)
         bench.clear()
         try:
