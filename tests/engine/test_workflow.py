@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import law
@@ -65,6 +67,38 @@ def test_branch_outside_the_range() -> None:
 def test_unknown_workflow_type() -> None:
     with pytest.raises(ParameterError, match="--workflow htcondorr does not exist"):
         Square(workflow="htcondorr")
+
+
+class Needy(Square):
+    """Requires more where its branches run locally."""
+
+    def workflow_requires(self) -> dict[str, law.Task]:
+        return {"always": Sum.req(self)}
+
+    def local_workflow_requires(self) -> dict[str, law.Task]:
+        return {"locally": Sum.req(self)}
+
+
+@pytest.mark.usefixtures("world")
+def test_what_a_workflow_requires_where_its_branches_run_locally(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(Needy().requires()) == {"always", "locally"}
+    assert set(Needy(workflow="htcondor").requires()) == {"always"}
+    monkeypatch.setattr(Needy, "local_workflow_require_branches", True)
+    assert list(Needy().requires()["branches"]) == list(range(20))
+
+
+def test_a_local_run_starts_no_process_beside_it(store: Path) -> None:
+    """Such as those in which law and luigi keep what processes share: each takes a fifth of a second."""
+    code = (
+        "import multiprocessing, sys, tests.engine.test_workflow as tests;"
+        "sys.addaudithook(lambda event, _: print(event) if event in ('os.fork', 'subprocess.Popen') else None);"
+        "tests.Square().run_chain(); print(multiprocessing.active_children())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-1] == "[]"
+    assert "os.fork" not in found.stdout
+    assert (store / "v1/Square/square_3.txt").read_text() == "9"
 
 
 def test_run_chain_returns_the_complete_task(store: Path) -> None:
