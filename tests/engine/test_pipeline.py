@@ -178,7 +178,7 @@ def test_commit_that_fails_is_that_of_its_branch(
     assert states(Read()) == "c" * 17 + "m" + "c" * (MANY - 18)
     assert locks(server) == set()
     assert not list(server.rglob("read_17*"))
-    assert not list(Path(tempfile.gettempdir()).glob(f"{remote._scratch()}*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"analysis-{os.getpid()}-*"))
 
 
 def test_branches_in_flight_are_few(remote: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import secrets
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -25,7 +22,9 @@ from analysis.engine.storage.base import (
     NotAFolderError,
     NotFoundError,
 )
+from analysis.engine.storage.interfaces.common import PerProcess
 from analysis.engine.storage.placing import Content, Verifier
+from analysis.engine.storage.scratch import Scratch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -79,7 +78,7 @@ class RemoteStore:
         self.name, self.endpoints, self.qos, self.connections, self.cache = name, endpoints, qos, connections, cache
         self.root = root_of(name)
         self._verifier = Verifier(name, checksum)
-        self._token = secrets.token_hex(8)
+        self._scratch: PerProcess[Scratch] = PerProcess(lambda _: Scratch())
 
     # what is there
 
@@ -145,14 +144,7 @@ class RemoteStore:
     def staging(self, final: PurePath) -> Path:
         """Local path at which an output is written: in the directory for temporary files (``TMPDIR``)."""
         file_parts(final, self.root)
-        own = blake2b(str(final).encode(errors="surrogateescape"), digest_size=8).hexdigest()
-        folder = Path(tempfile.gettempdir(), self._scratch() + own)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder / final.name
-
-    def _scratch(self) -> str:
-        """How names of directories begin that this object makes in this process; nobody can guess it."""
-        return f"analysis-{os.getpid()}-{self._token}"
+        return self._scratch.get().place(final)
 
     def publish(self, staged: Path, final: PurePath, size: int, adler32: str) -> None:
         """Upload to a temporary name, compare with the checksum of the server, rename; the staged file is gone then."""
@@ -183,12 +175,7 @@ class RemoteStore:
 
     def discard(self, staged: Path) -> None:
         """Remove an output that was staged, and the directory that was made for it."""
-        staged.unlink(missing_ok=True)
-        if staged.parent.name.startswith(self._scratch()):
-            try:
-                staged.parent.rmdir()
-            except OSError:  # what run() made beside it
-                shutil.rmtree(staged.parent, ignore_errors=True)
+        self._scratch.get().discard(staged)
 
     # files go out
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -239,19 +240,36 @@ def test_several_outputs_are_published_at_the_same_time_but_not_too_many(server:
 
 
 def test_staged_file_has_one_place_until_it_is_discarded(store: RemoteStore) -> None:
-    first = store.staging(store.root / "v1" / "x.root")
+    first, other = (store.staging(store.root / "v1" / name) for name in ("x.root", "y.root"))
     assert first == store.staging(store.root / "v1" / "x.root")
     assert first.name == "x.root"
     assert first.parent.is_dir()
-    assert first.parent != store.staging(store.root / "v1" / "y.root").parent
+    assert first.parent != other.parent
     first.write_bytes(b"x")
     store.discard(first)
     store.discard(first)
-    assert not first.parent.exists()
+    assert not first.exists()
     second = store.staging(store.root / "v1" / "x.root")
     assert second.parent.is_dir()
     store.discard(second)
-    store.discard(store.staging(store.root / "v1" / "y.root"))
+    store.discard(other)
+    assert not any(staged.parent.exists() for staged in (first, second, other))
+
+
+def test_a_forked_process_stages_in_directories_of_its_own(store: RemoteStore) -> None:
+    first, second = (store.staging(store.root / "v1" / name) for name in ("x.root", "y.root"))
+    store.discard(second)  # its directory waits for the next output
+    child = os.fork()
+    if not child:
+        mine = store.staging(store.root / "v1" / "z.root")
+        is_own = mine.parent.name.startswith(f"analysis-{os.getpid()}-")
+        store.discard(mine)
+        store.discard(first)
+        os._exit(0 if is_own and not mine.parent.exists() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert first.parent.is_dir()
+    store.discard(first)
+    assert not any(staged.parent.exists() for staged in (first, second))
 
 
 def test_local_file_that_is_not_there_is_not_taken_for_a_remote_one(server: Server, store: RemoteStore) -> None:

@@ -207,7 +207,7 @@ class PerProcess(Generic[Client]):
         self._make = make
         self._clients: dict[tuple[int, str], Client] = {}
 
-    def get(self, key: str) -> Client:
+    def get(self, key: str = "") -> Client:
         """The client of this process; of two threads that ask at once, both get the same."""
         mine = (os.getpid(), key)
         if (client := self._clients.get(mine)) is None:
