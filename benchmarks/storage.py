@@ -1,7 +1,9 @@
 """Outputs on servers, against plain law and the servers' own tools: large files, many small ones, caches, the status.
 
 Both sides use the servers of ``tests/testbed`` (see docs/testbed.md), in turns. gfal2, which plain law needs, is the
-system's, so Python has to be of its version. Compression, other users and the disk are the same for all.
+system's, so Python has to be of its version. Compression, other users and the disk are the same for all. All is removed
+in the end, not before, and after that ext4 is slow for minutes: it looks at each file that was removed when it makes a
+new one. So let five minutes pass before the next measurement.
 
     python -m benchmarks.storage [--rounds N] [--megabytes N] [--branches N] [--far N] [--parts files small caches]
         [--protocols root davs]
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = "benchmark"
+RUNS = f"{FOLDER}-{os.getpid()}"
+"""Where the runs of this process write, all on the server ``xrd-open``."""
 RATE, FASTER = 0.8, 3.0
 """Goals: rate of a large file against that of xrdcp, which compares nothing; how much faster many small outputs are
 than those of plain law."""
@@ -240,10 +244,7 @@ class Law:
         self._places = 0
 
     def move(self) -> None:
-        """Write to a new place from now on.
-
-        What is there stays to the end: file systems are slow for some time after thousands of files were removed.
-        """
+        """Write to a new place from now on; what is there stays to the end."""
         self._places += 1
 
     def run(self, side: str, branches: int, *options: str) -> Run:
@@ -281,16 +282,8 @@ class Law:
             raise RuntimeError(msg)
         return Run(wall, self._storage.requests(mark))
 
-    def clear(self) -> None:
-        """Remove all outputs."""
-        self._storage.scratch("xrd-open", self._root)
-
-    @property
-    def _root(self) -> str:
-        return f"{FOLDER}-{self._folder.name}"
-
     def _place(self, side: str) -> str:
-        return f"{self._root}/{self._places}-{side.split(' ', maxsplit=1)[0]}"
+        return f"{RUNS}/{self._folder.name}-{self._places}-{side.split(' ', maxsplit=1)[0]}"
 
 
 @contextmanager
@@ -298,12 +291,7 @@ def law(storage: Storage, protocol: Protocol, latency: float) -> Iterator[Law]:
     """A place for runs, with a server that is near or far."""
     proxy = FaultProxy(storage.port("xrd-open", protocol), latency=latency) if latency else nullcontext()
     with tempfile.TemporaryDirectory(prefix="small-") as name, proxy as before:
-        bench = Law(storage, Path(name), protocol, before.port if before else None)
-        bench.clear()
-        try:
-            yield bench
-        finally:
-            bench.clear()
+        yield Law(storage, Path(name), protocol, before.port if before else None)
 
 
 def small(storage: Storage, protocol: Protocol, branches: int, rounds: int, latency: float = 0.0) -> None:
@@ -361,12 +349,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     storage.start()
     os.environ.update(storage.environment())  # before a client library is loaded
     sys.path.append(str(storage.bindings))
-    if "files" in options.parts:
-        large(storage, options.protocols, options.megabytes, options.rounds)
-    if "small" in options.parts:
+    try:
+        measure(storage, options)
+    finally:
+        shutil.rmtree(storage.scratch("xrd-open", RUNS))
+
+
+def measure(storage: Storage, options: argparse.Namespace) -> None:
+    """Measure what was asked for."""
+    storage.scratch("xrd-open", RUNS)
+    if "small" in options.parts:  # first: other parts remove what they wrote
         for protocol in options.protocols:
             small(storage, protocol, options.branches, options.rounds)
             small(storage, protocol, options.far, options.rounds, LATENCY)
+    if "files" in options.parts:
+        large(storage, options.protocols, options.megabytes, options.rounds)
     if "caches" in options.parts:
         caches(storage, options.megabytes // 5, options.rounds)
 
