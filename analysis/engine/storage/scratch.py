@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path, PurePath
 
@@ -49,15 +50,16 @@ class Scratch:
                 self._used.remove(staged.parent)
                 self._empty(staged.parent)
                 while self._free and not self._used:
-                    self._free.pop().rmdir()
+                    with suppress(FileNotFoundError):
+                        self._free.pop().rmdir()
 
     def _make(self, folder: Path) -> None:
-        if folder in self._free:
-            self._free.remove(folder)
-        elif self._free:
-            self._free.pop().rename(folder)
-        else:
-            folder.mkdir(mode=0o700)
+        while self._free and folder not in self._free:
+            with suppress(FileNotFoundError):  # somebody cleans up there
+                self._free.pop().rename(folder)
+                return
+        self._free.discard(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
     def _empty(self, folder: Path) -> None:
         try:

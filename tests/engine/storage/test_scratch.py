@@ -83,6 +83,22 @@ def test_what_was_discarded_is_not_what_has_its_directory_now() -> None:
         scratch.discard(staged)
 
 
+def test_somebody_cleans_up(temporary: Path) -> None:
+    scratch = Scratch()
+    first, second, third = (scratch.place(ROOT / name) for name in "123")
+    scratch.discard(first)
+    scratch.discard(second)
+    for folder in (first.parent, second.parent):
+        folder.rmdir()
+    for name in "124":
+        staged = scratch.place(ROOT / name)
+        assert list(staged.parent.iterdir()) == []
+        scratch.discard(staged)
+        staged.parent.rmdir()
+    scratch.discard(third)
+    assert list(temporary.iterdir()) == []
+
+
 def test_only_the_file_where_the_directory_is_another_one(temporary: Path) -> None:
     other = temporary / "other" / "file"
     other.parent.mkdir()
