@@ -162,8 +162,11 @@ def test_branch_of_another_run_is_left_to_it(remote: RemoteStore) -> None:
 
 
 def test_commit_that_fails_is_that_of_its_branch(
-    remote: RemoteStore, server: Path, monkeypatch: pytest.MonkeyPatch
+    remote: RemoteStore, server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     publish = remote.publish_many
 
     def refuse(outputs: Sequence[tuple[Path, PurePath, int, str]]) -> None:
@@ -178,7 +181,7 @@ def test_commit_that_fails_is_that_of_its_branch(
     assert states(Read()) == "c" * 17 + "m" + "c" * (MANY - 18)
     assert locks(server) == set()
     assert not list(server.rglob("read_17*"))
-    assert not list(Path(tempfile.gettempdir()).glob(f"analysis-{os.getpid()}-*"))
+    assert not list(temporary.iterdir())
 
 
 def test_branches_in_flight_are_few(remote: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:
