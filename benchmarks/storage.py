@@ -333,6 +333,19 @@ def several(text: str) -> int:
     return int(text)
 
 
+def measure(storage: Storage, options: argparse.Namespace) -> None:
+    """Measure what was asked for."""
+    storage.scratch("xrd-open", RUNS)
+    if "small" in options.parts:  # first: other parts remove what they wrote
+        for protocol in options.protocols:
+            small(storage, protocol, options.branches, options.rounds)
+            small(storage, protocol, options.far, options.rounds, LATENCY)
+    if "files" in options.parts:
+        large(storage, options.protocols, options.megabytes, options.rounds)
+    if "caches" in options.parts:
+        caches(storage, options.megabytes // 5, options.rounds)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.storage")
@@ -353,19 +366,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure(storage, options)
     finally:
         shutil.rmtree(storage.scratch("xrd-open", RUNS))
-
-
-def measure(storage: Storage, options: argparse.Namespace) -> None:
-    """Measure what was asked for."""
-    storage.scratch("xrd-open", RUNS)
-    if "small" in options.parts:  # first: other parts remove what they wrote
-        for protocol in options.protocols:
-            small(storage, protocol, options.branches, options.rounds)
-            small(storage, protocol, options.far, options.rounds, LATENCY)
-    if "files" in options.parts:
-        large(storage, options.protocols, options.megabytes, options.rounds)
-    if "caches" in options.parts:
-        caches(storage, options.megabytes // 5, options.rounds)
 
 
 if __name__ == "__main__":

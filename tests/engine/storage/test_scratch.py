@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.engine.residue import is_dead
+from analysis.engine.residue import staged_directories
 from analysis.engine.storage.scratch import Scratch
+from tests.engine.toys import make_old
 
 ROOT = PurePosixPath("wlcg_fs:/v1/Task")
 
@@ -34,11 +37,23 @@ def test_each_output_has_a_directory_that_is_gone_with_it(temporary: Path) -> No
     assert staged.parent.parent == temporary
     assert staged.parent.name.startswith(f"analysis-{os.getpid()}-")
     assert staged.parent.stat().st_mode & 0o777 == 0o700
-    assert not is_dead(staged.parent)
     assert scratch.place(ROOT / "hists.json") == staged
     staged.write_text("whole")
     scratch.discard(staged)
     scratch.discard(staged)
+
+
+def test_what_a_process_that_was_killed_leaves_is_found(temporary: Path) -> None:
+    code = (
+        "import os, pathlib, analysis.engine.storage.scratch as scratch;"
+        "print(scratch.Scratch().place(pathlib.PurePath('x')).parent, flush=True); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    left = Path(found.stdout.strip())
+    make_old(left)
+    assert [residue.path for residue in staged_directories(temporary)] == [left]
+    left.rmdir()
 
 
 def test_an_empty_directory_is_the_next_ones_as_long_as_others_are_on_their_way() -> None:
