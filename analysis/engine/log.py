@@ -17,6 +17,7 @@ from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage import closing, masking
 from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.masking import masked
+from analysis.engine.terminal import say
 from analysis.errors import AnalysisError
 
 _USER_ERRORS = (AnalysisError, ParameterException, RemoteError, RPCError)
@@ -65,7 +66,7 @@ def _print_result() -> None:
         lines = list(root.result_lines()) if Snapshot().is_complete(root) else []
     except AnalysisError as error:
         lines = []
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
     for line in lines:
         print(line)
     sys.stdout.flush()

@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from analysis.engine.terminal import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,7 +60,7 @@ def report(family: str, title: str, manifest: Manifest) -> None:
     if _bars is not None:
         _bars.send(family, done=1)
         return
-    print(f"{title}: {summary(manifest)}", file=sys.stderr, flush=True)
+    say(f"{title}: {summary(manifest)}")
 
 
 def summary(manifest: Manifest) -> str:

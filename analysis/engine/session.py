@@ -22,6 +22,7 @@ from analysis.engine.recipes import required_tasks
 from analysis.engine.sandboxes import supervisors
 from analysis.engine.snapshot import Snapshot
 from analysis.engine.storage import masking
+from analysis.engine.terminal import say
 
 if TYPE_CHECKING:
     from analysis.engine.task import AnalysisTask
@@ -163,6 +164,6 @@ def _end_scheduling(_task: object) -> None:
 def _tell_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Ctrl-C is no error of the program: where it happened to be says nothing."""
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted: the same command goes on where this one ended", file=sys.stderr)
+        say("interrupted: the same command goes on where this one ended")
     else:
         masking.excepthook(kind, error, trace)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from analysis.engine.backends.submit import Submitter, is_in_queue
 from analysis.engine.backends.summary import command_line, root_causes
 from analysis.engine.errors import BranchesError
 from analysis.engine.storage.base import OutageError
+from analysis.engine.terminal import say
 
 if TYPE_CHECKING:
     from analysis.engine.workflow import AnalysisWorkflow
@@ -316,7 +316,7 @@ class Controller:
     # what people see
 
     def _say(self, sentence: str) -> None:
-        print(f"{self.workflow.title()}: {sentence}", file=sys.stderr, flush=True)
+        say(f"{self.workflow.title()}: {sentence}")
 
     def _tell_down(self, name: str, error: str) -> None:
         if name not in self._down:
@@ -366,7 +366,7 @@ class Controller:
         failed = self._patiently(lambda: self._collector.failures(missing, self._started))
         is_removed = any(branch.failure.kind is FailureClass.REMOVED for branch in failed.values())
         why = "" if self._is_proven or is_removed else ", since the first ones failed"
-        print(root_causes(self.workflow, failed, missing, why), file=sys.stderr, flush=True)
+        say(root_causes(self.workflow, failed, missing, why))
         numbers = ", ".join(map(str, sorted(failed)[:10])) + (", ..." if len(failed) > 10 else "")
         unsubmitted = len(missing) - len(failed)
         rest = f"; {unsubmitted} were not submitted{why}" if unsubmitted else ""

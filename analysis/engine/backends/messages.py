@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from analysis.engine.errors import BranchesError, ParameterError
+from analysis.engine.terminal import say
 
 if TYPE_CHECKING:
     from analysis.engine.workflow import AnalysisWorkflow
@@ -34,7 +34,7 @@ def handle_messages(workflow: AnalysisWorkflow) -> bool:
         text = str(message).strip()
         said = answer(workflow, text)
         message.respond(page_text(said))
-        print(f"{workflow.title()}: {text!r} on the scheduler's page: {said}", file=sys.stderr, flush=True)
+        say(f"{workflow.title()}: {text!r} on the scheduler's page: {said}")
         if text == "abort":
             msg = f"{workflow.title()} was aborted on the scheduler's page: its jobs are removed from the queue"
             raise AbortedError(msg)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import sys
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +18,7 @@ from analysis.engine.backends.statusline import show_duration
 from analysis.engine.commit import store_errors
 from analysis.engine.errors import ParameterError
 from analysis.engine.storage import refresh
+from analysis.engine.terminal import say
 
 if TYPE_CHECKING:
     from analysis.engine.backends.resources import Resources
@@ -50,7 +50,7 @@ def check(workflow: AnalysisWorkflow, settings: BatchSettings) -> None:
     job_files(software_of(workflow, settings.shared_filesystem).environment)  # which takes a while the first time
     is_renewed = jobcredentials.is_renewed(workflow.effective_workflow, settings)
     for warning in refresh.ready(resources.runtime, is_renewed=is_renewed):
-        print(f"{workflow.title()}: {warning}", file=sys.stderr, flush=True)
+        say(f"{workflow.title()}: {warning}")
 
 
 def check_limits(family: str, resources: Resources, settings: BatchSettings) -> None:

@@ -22,6 +22,7 @@ from analysis.engine.backends import joblogs, tree
 from analysis.engine.backends.failures import Failure
 from analysis.engine.shards import shard_of
 from analysis.engine.storage.local import LocalStore
+from analysis.engine.terminal import say
 
 if TYPE_CHECKING:
     from analysis.engine.backends.joblogs import Attempt
@@ -140,7 +141,7 @@ def _tell(notes: Sequence[Note], why: str) -> None:
     for note in notes:
         report = f"; it says: {json.dumps(note.failure.to_json())}" if note.failure else ""
         sentence = f"branch {note.attempt.branch}: no log could be written {why}{report}"
-        print(masked(sentence), flush=True)
+        say(masked(sentence), sys.stdout)
 
 
 def _remove_leftovers(store: Store, folder: PurePath, death: Death) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
@@ -30,6 +29,7 @@ from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.storage.base import RemoteError
 from analysis.engine.storage.credentials import CredentialError
 from analysis.engine.storage.stores import local_store
+from analysis.engine.terminal import say
 
 if TYPE_CHECKING:
     from analysis.engine.backends.resources import Resources
@@ -229,7 +229,7 @@ class Submitter:
             discard(folder)
 
     def _say(self, sentence: str) -> None:
-        print(f"{self._workflow.title()}: {sentence}", file=sys.stderr, flush=True)
+        say(f"{self._workflow.title()}: {sentence}")
 
 
 def discard(folder: Path) -> None:

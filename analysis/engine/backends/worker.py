@@ -32,6 +32,7 @@ from analysis.engine.backends.scribe import Death, Note, Scribe, read_log, size_
 from analysis.engine.backends.spec import Branch, JobSpec, SpecError, parse_branches
 from analysis.engine.process import is_running
 from analysis.engine.storage import masking
+from analysis.engine.terminal import say
 
 NO_SPEC = 83
 """Exit code if the job cannot find out what to do, see :data:`~analysis.engine.backends.failures.EXIT_CODES`."""
@@ -303,7 +304,7 @@ class Supervisor:
                 peak_memory=self._peak,
             )
         what = f"{failure.kind}: {failure}" if failure else "done"
-        print(f"branch {branch}: {what} [{seconds:.1f} s, {self._peak / 1e6:.0f} MB]", flush=True)
+        say(f"branch {branch}: {what} [{seconds:.1f} s, {self._peak / 1e6:.0f} MB]", sys.stdout)
         self._scribe.note(Note(attempt, self._log(branch), failure))
 
     def _log(self, branch: int) -> Path:
@@ -351,7 +352,7 @@ def main(arguments: Sequence[str]) -> int:
         spec = JobSpec.read(Path(os.environ.get("ANALYSIS_JOB_SPEC", "")))
         supervisor = Supervisor(spec, job_from(os.environ), parse_branches("".join(arguments)))
     except SpecError as error:
-        print(f"job on {socket.gethostname()}: {error}", file=sys.stderr, flush=True)
+        say(f"job on {socket.gethostname()}: {error}")
         return NO_SPEC
     else:
         return 0 if supervisor.run() else 1

@@ -7,6 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from analysis.engine.terminal import say
+
 if TYPE_CHECKING:
     import logging
     from types import TracebackType
@@ -91,7 +93,7 @@ def excepthook(kind: type[BaseException], error: BaseException, trace: Traceback
     """Print the traceback with which a process ends."""
     import traceback
 
-    print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
+    say(masked("".join(traceback.format_exception(kind, error, trace))).rstrip("\n"))
 
 
 def install() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from analysis.engine.backends.settings import jobs_folder, section
 from analysis.engine.backends.statusline import show_duration
 from analysis.engine.storage.credentials import Credential, CredentialError, check_credential, credentials
 from analysis.engine.storage.masking import masked
+from analysis.engine.terminal import say
 
 _TIMEOUT = 120.0
 _PAUSE = 60.0
@@ -209,4 +209,4 @@ def _tell(sentence: str) -> None:
     key = " ".join(word for word in sentence.split() if not word.isdigit() and word not in {"s", "min", "h"})
     if key not in _told:
         _told.add(key)
-        print(f"credentials: {masked(sentence)}", file=sys.stderr, flush=True)
+        say(f"credentials: {masked(sentence)}")
