@@ -25,7 +25,14 @@ from analysis.engine.syntax import Canonical, bindings, bound_alias
 
 __all__ = ["NOT_RUN", "PLUMBING", "SETTINGS", "Code", "CodeError", "closure", "forget", "module_digest"]
 
-PLUMBING = ("analysis.engine", "analysis.tasks", "analysis.completion", "analysis.errors", "analysis.settings")
+PLUMBING = (
+    "analysis.engine",
+    "analysis.tasks",
+    "analysis.completion",
+    "analysis.errors",
+    "analysis.settings",
+    "analysis.carried",
+)
 """Modules that do not count, or function by function; including those below them."""
 
 SETTINGS = ("analysis.config",)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import luigi
@@ -47,9 +50,22 @@ class CampaignTask(AnalysisTask):
         """The campaign."""
         return get_campaign(self.campaign, self.files_per_dataset)
 
+    def sandbox_paths(self) -> Iterable[Path]:
+        """Where the files of the campaign are, of all its data sets: all tasks can share a container."""
+        return (*super().sandbox_paths(), *_input_places(self.campaign, self.files_per_dataset))
+
     def store_parts(self) -> tuple[str, ...]:
         """Version, campaign, task."""
         return (self.version, self.campaign_inst.name, self.get_task_family())
+
+
+@functools.lru_cache
+def _input_places(campaign: str, files_per_dataset: int) -> tuple[Path, ...]:
+    from analysis.engine.sandboxes.visible import places_of  # only containers need it
+
+    datasets = get_campaign(campaign, files_per_dataset).datasets.values()
+    paths = (file.path for dataset in datasets for file in dataset.files)
+    return tuple(places_of(Path(path) for path in paths if path and "://" not in path))
 
 
 class DatasetTask(CampaignTask):

@@ -17,6 +17,7 @@ import pytest
 from tests.integration.batch import system
 from tests.integration.batch_queue import until
 from tests.integration.batch_sent import Sent, sent
+from tests.integration.own_campaign import REPORT, Own, own_files, own_on_disk, own_on_server
 from tests.integration.results import check_clean, check_same, check_same_content
 from tests.integration.sandbox_fixtures import KINDS, Containers, containers, kind
 from tests.integration.test_batch_chain import KERNELS, Place, place
@@ -26,21 +27,35 @@ from tests.testbed import System, Testbed
 from tests.testbed.fixtures import htcondor, sandboxes, slurm, storage, testbed
 from tests.testbed.storage import ROOT_TOKEN, Storage
 
-__all__ = ["containers", "htcondor", "kind", "sandboxes", "sent", "slurm", "storage", "system", "testbed"]
+__all__ = [
+    "containers",
+    "htcondor",
+    "kind",
+    "own_files",
+    "own_on_disk",
+    "own_on_server",
+    "sandboxes",
+    "sent",
+    "slurm",
+    "storage",
+    "system",
+    "testbed",
+]
 
 pytestmark = pytest.mark.integration
 
 TOY = "tests.integration.sandbox_batch_toys.SandboxPlaceToy"
 SHARED, SENT = True, False
 USUAL = [("htcondor", "venv", SENT), ("slurm", "docker", SHARED)]
-OTHERS = [
+"""How the chain of an own campaign goes."""
+CHAINS = [
+    *USUAL,
     ("htcondor", "docker", SENT),
     ("htcondor", "apptainer", SHARED),
     ("slurm", "venv", SHARED),
     ("slurm", "apptainer", SENT),
 ]
-"""How the whole chain goes only if all combinations are asked for."""
-CHAINS = [*USUAL, *(pytest.param(*other, marks=pytest.mark.exhaustive) for other in OTHERS)]
+"""How the chain of the demo goes, if all combinations are asked for."""
 
 
 def configured(containers: Containers, is_shared: bool) -> dict[str, str]:
@@ -72,28 +87,48 @@ def make(testbed: Testbed, containers: Containers, sent: Sent) -> Make:
     return made
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("system", "kind", "is_shared"), CHAINS, indirect=["system", "kind"])
-def test_chain(
-    system: System, kind: str, is_shared: bool, make: Make, containers: Containers, demo_store: Path
-) -> None:
+def test_demo(system: System, kind: str, is_shared: bool, make: Make, containers: Containers, demo_store: Path) -> None:
     """Every stage in its own software: the same recipes, numbers and bits."""
     with make(system, is_shared, LAW__batch__job_files="") as where:
-        where.law("analysis.tasks.Report", "--sandbox", kind)
-        made = manifests(where.store)
-        assert "v1/demo/Report#None" in made
-        assert check_same(made, manifests(demo_store)) > 500
-        assert check_same_content(made, where.store, demo_store) > 10
-        check_clean(where.store)
-        for key, manifest in made.items():
-            backend = system.name if manifest.branch is not None else "local"
-            assert manifest.provenance["backend"] == backend, key
-        ran_in = {key.split("/")[2].partition("#")[0]: made[key].provenance["sandbox"] for key in made}
-        assert set(ran_in.values()) == {f"{kind}::{containers.name(kind, s)}" for s in ("columnar", "ml", "stats")}
-        assert ran_in["TrainModel"] == f"{kind}::{containers.name(kind, 'ml')}"
-        jobs = where.queue.jobs()
-        assert ": all: " not in where.law("analysis.tasks.Report", "--sandbox", kind)  # there is nothing to do
-        assert where.queue.jobs() == jobs
-        assert manifests(where.store) == made
+        check(where, containers, kind, demo_store, "v1/demo/Report#None", at_least=500)
+
+
+@pytest.mark.parametrize(("system", "kind", "is_shared"), USUAL, indirect=["system", "kind"])
+def test_own_campaign(
+    system: System, kind: str, is_shared: bool, make: Make, containers: Containers, request: pytest.FixtureRequest
+) -> None:
+    """A file that only the user's machine has; what it names is on a server where that is all that jobs see."""
+    own: Own = request.getfixturevalue("own_on_disk" if is_shared else "own_on_server")
+    storage: Storage = request.getfixturevalue("storage")
+    settings = {**configured(containers, is_shared), **storage.variables, "LAW__batch__job_files": ""}
+    settings["LAW__batch__forward_env"] += f",{','.join(storage.variables)}"
+    with make(system, is_shared, **settings) as where:
+        options = ("--campaign", own.write(where.folder))
+        check(where, containers, kind, own.store, REPORT, *options, at_least=200)
+
+
+def check(
+    where: Place, containers: Containers, kind: str, expected: Path, last: str, *options: str, at_least: int
+) -> None:
+    """Run the chain into an empty store."""
+    where.law("analysis.tasks.Report", *options, "--sandbox", kind)
+    made = manifests(where.store)
+    assert last in made
+    assert check_same(made, manifests(expected)) > at_least
+    assert check_same_content(made, where.store, expected) > 5
+    check_clean(where.store)
+    for key, manifest in made.items():
+        backend = where.system.name if manifest.branch is not None else "local"
+        assert manifest.provenance["backend"] == backend, key
+    ran_in = {key.split("/")[2].partition("#")[0]: made[key].provenance["sandbox"] for key in made}
+    assert set(ran_in.values()) == {f"{kind}::{containers.name(kind, s)}" for s in ("columnar", "ml", "stats")}
+    assert ran_in["TrainModel"] == f"{kind}::{containers.name(kind, 'ml')}"
+    jobs = where.queue.jobs()
+    assert ": all: " not in where.law("analysis.tasks.Report", *options, "--sandbox", kind)  # there is nothing to do
+    assert where.queue.jobs() == jobs
+    assert manifests(where.store) == made
     assert until(lambda: not containers.running())  # docker's daemon removes them after they have ended
 
 

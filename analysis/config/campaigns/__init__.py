@@ -11,6 +11,7 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
+from analysis import carried
 from analysis.config.errors import ConfigurationError, check_known
 from analysis.config.processes import PROCESSES
 from analysis.config.shifts import SHIFTS
@@ -46,12 +47,11 @@ def get_campaign(name: str, files_per_dataset: int = 0) -> Campaign:
         return _demo(files_per_dataset)
     if name in BUILTIN:
         return _build(json.loads((_HERE / f"{name}.json").read_text()), name, _HERE, files_per_dataset)
-    path = Path(name).expanduser()
-    if path.suffix not in _FILE_SUFFIXES:
+    if Path(name).suffix not in _FILE_SUFFIXES:
         check_known("campaign", name, (*BUILTIN, "or the path of a YAML file"))
-    content = _read(path)
-    validate(content, str(path))
-    return _build(content, str(path), path.absolute().parent, files_per_dataset)
+    content, folder = _read(name)
+    validate(content, name)
+    return _build(content, name, folder, files_per_dataset)
 
 
 def validate(content: Any, where: str) -> None:
@@ -79,16 +79,18 @@ def validate(content: Any, where: str) -> None:
     raise ConfigurationError(msg)
 
 
-def _read(path: Path) -> Any:
+def _read(name: str) -> tuple[Any, Path]:
+    """Content of a campaign file, and the folder at which relative paths start."""
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text())
+        file = carried.read(name)
+        return yaml.safe_load(file.text), Path(file.place).parent
     except OSError as error:
-        msg = f"campaign file {path} cannot be read ({error.strerror}): check the path given to --campaign"
+        msg = f"campaign file {name} cannot be read ({error.strerror}): check the path given to --campaign"
         raise ConfigurationError(msg) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"campaign file {path} is not valid YAML: {' '.join(str(error).split())}"
+        msg = f"campaign file {name} is not valid YAML: {' '.join(str(error).split())}"
         raise ConfigurationError(msg) from error
 
 

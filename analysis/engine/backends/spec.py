@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from analysis import carried
 from analysis.engine.backends.base import BackendError
 from analysis.engine.backends.resources import Resources
 
@@ -53,6 +54,7 @@ class JobSpec:
         stores: all stores, see :class:`~analysis.engine.storage.resolved.Resolved`.
         sandbox: kind of the sandbox that jobs start; empty for none.
         identities: what sandboxes of other tasks hold, see :func:`~analysis.engine.backends.jobsandbox.identities`.
+        files: that the command line names, see :mod:`analysis.carried`.
     """
 
     modules: tuple[str, ...]
@@ -72,6 +74,7 @@ class JobSpec:
     stores: Mapping[str, Any] = field(default_factory=dict)
     sandbox: str = ""
     identities: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Text of the file."""
@@ -204,6 +207,7 @@ def make_spec(
         root=str(local_root(workflow.get_task_family()) or ""),
         disks=tuple(map(str, disks(workflow))),
         stores=resolved(same_disks).to_json(),
+        files=carried.carried(),
     )
 
 
@@ -274,6 +278,7 @@ def workflow_of(spec: JobSpec) -> Iterator[AnalysisWorkflow]:
 
     from analysis.engine import session
 
+    carried.take(spec.files)
     for module in spec.modules:
         importlib.import_module(module)
     session.has_no_root()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from law.config import Config
 
+from analysis import carried
 from analysis.engine import progress, slots
 from analysis.engine.sandboxes import inside, probe
 from analysis.engine.sandboxes.base import Crossing, Sandbox, SandboxError
@@ -203,6 +204,7 @@ def _request(task: AnalysisTask, sandbox: Sandbox, is_known: bool) -> dict[str, 
         "slots": slots.place(),
         "bars": progress.has_bars(),
         "identities": _identities,
+        "files": carried.carried(),
         "wanted": wanted,
     }
 

@@ -79,6 +79,7 @@ def task_of(request: Mapping[str, Any]) -> Iterator[AnalysisTask]:
 
 def _prepare(connection: socket.socket, request: Mapping[str, Any]) -> None:
     """Let this process be as the one outside: stores, slots, bars, log."""
+    from analysis import carried
     from analysis.engine import progress, slots
     from analysis.engine.sandboxes import outside
     from analysis.engine.storage import masking, settings
@@ -86,6 +87,7 @@ def _prepare(connection: socket.socket, request: Mapping[str, Any]) -> None:
 
     masking.install()
     outside.know(request["identities"])
+    carried.take(request["files"])
     settings.take(Resolved.from_json(request["stores"]))
     folder, workers = request["slots"]
     slots.join(Path(folder) if folder else None, workers)

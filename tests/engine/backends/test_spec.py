@@ -127,6 +127,25 @@ def test_what_the_command_line_says_of_other_tasks_counts_in_the_job(
 
 
 @pytest.mark.usefixtures("store")
+def test_a_campaign_file_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name in the directory of the run, as it was then."""
+    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "in.root").touch()
+    datasets = {"ttbar": {"cross_section": 729.84, "files": ["in.root"]}}
+    (folder / "own.yaml").write_text(json.dumps({"name": "own", "luminosity": 1.0, "datasets": datasets}))
+    workflow = analysis.tasks.IndexFiles(campaign="own.yaml", dataset="ttbar")
+    here, spec = digests(workflow), make_spec(workflow, "slurm")
+    (folder / "own.yaml").unlink()
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "own.yaml").write_text("other")
+    assert spec.parameters["campaign"] == "own.yaml"
+    assert digests_in_job(spec, tmp_path) == here
+
+
+@pytest.mark.usefixtures("store")
 def test_making_the_workflow_is_no_run_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_is_decided", False)
     spec = replace(make_spec(BatchToy(note="root"), "slurm"), argv=("--BatchInput-number=7",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from law.config import Config
 from analysis.engine.errors import ParameterError
 from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.sandboxes.docker import DockerSandbox
-from analysis.engine.sandboxes.visible import REPOSITORY, mounts
+from analysis.engine.sandboxes.visible import REPOSITORY, mounts, places_of
 from analysis.engine.task import AnalysisTask
+from analysis.tasks import IndexFiles
 from tests.engine.sandboxes.sandbox_toys import OutsideToy, SandboxToy
 from tests.engine.sandboxes.test_settings import Write, config
 
@@ -213,3 +215,36 @@ def test_an_output_that_nobody_would_see(tmp_path: Path, config: Write, monkeypa
         )
     config("docker_sandbox_volumes", {str(place): "rw"})
     assert "elsewhere" in outside(OutsideToy())
+
+
+# files of a campaign
+
+
+def test_files_are_shown_by_their_directories(tmp_path: Path) -> None:
+    folder, other = tmp_path / "data" / "a", tmp_path / "data" / "b"
+    assert places_of([folder / "1.root", folder / "2.root", other / "1.root"]) == [folder, other]
+    assert places_of([]) == []
+
+
+def test_a_link_is_shown_with_what_it_leads_to(tmp_path: Path) -> None:
+    for name in ("links", "disk"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "disk" / "1.root").touch()
+    (tmp_path / "links" / "1.root").symlink_to("../disk/1.root")
+    assert places_of([tmp_path / "links" / "1.root"]) == [tmp_path / "disk", tmp_path / "links"]
+
+
+@pytest.mark.parametrize("path", ["/1.root", "/tmp/1.root", "/var/tmp/1.root", "/dev/shm/1.root"])
+def test_no_directory_of_an_image_is_hidden(path: str) -> None:
+    assert places_of([Path(path)]) == [Path(path)]
+
+
+def test_a_campaign_shows_its_files(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.root").touch()
+    datasets = {"ttbar": {"cross_section": 1.0, "files": ["data/a.root", "root://host//b.root", "absent/c.root"]}}
+    (tmp_path / "own.yaml").write_text(json.dumps({"name": "own", "luminosity": 1.0, "datasets": datasets}))
+    task = IndexFiles(campaign=str(tmp_path / "own.yaml"), dataset="ttbar")
+    assert set(task.sandbox_paths()) == {tmp_path / "data", tmp_path / "absent"}
+    assert seen(tmp_path, task) == {"data": False, "home": True, "store": True}
+    assert set(IndexFiles(campaign="demo", dataset="ttbar").sandbox_paths()) == set()
