@@ -139,7 +139,17 @@ def test_short_chain(
         assert logs(there.disk).keys() == {"ok"}
 
 
-@pytest.mark.parametrize("way", [ROOT, TOKEN], ids=str)
+@pytest.mark.parametrize(
+    ("system", "way"),
+    [
+        ("htcondor", TOKEN),
+        ("slurm", ROOT),
+        pytest.param("htcondor", ROOT, marks=pytest.mark.exhaustive),
+        pytest.param("slurm", TOKEN, marks=pytest.mark.exhaustive),
+    ],
+    indirect=["system"],
+    ids=str,
+)
 def test_code_and_packages_arrive(testbed: Testbed, system: System, storage: Storage, way: Way) -> None:
     """Jobs fetch them from the store, to which they were uploaded once; HTCondor sends the code itself."""
     more = {"LAW__batch__job_files": "tests"}
