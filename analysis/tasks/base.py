@@ -11,6 +11,7 @@ import luigi
 
 from analysis.config import NOMINAL, SHIFTS, ConfigurationError, check_known, get_campaign, kinematic_shifts
 from analysis.config.types import Campaign, Dataset, Shift
+from analysis.engine.sandboxes.options import places_of
 from analysis.engine.task import AnalysisTask
 from analysis.engine.workflow import AnalysisWorkflow
 from analysis.settings import untracked
@@ -61,8 +62,6 @@ class CampaignTask(AnalysisTask):
 
 @functools.lru_cache
 def _input_places(campaign: str, files_per_dataset: int) -> tuple[Path, ...]:
-    from analysis.engine.sandboxes.visible import places_of  # only containers need it
-
     datasets = get_campaign(campaign, files_per_dataset).datasets.values()
     paths = (file.path for dataset in datasets for file in dataset.files)
     return tuple(places_of(Path(path) for path in paths if path and "://" not in path))

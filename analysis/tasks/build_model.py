@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import law
 import luigi
 
 from analysis.config import MODEL, VARIABLES, ConfigurationError, processes_of
+from analysis.engine.sandboxes.options import places_of
 from analysis.settings import settings, untracked
 from analysis.tasks.fill_histograms import MergeHistograms
 from analysis.tasks.train_model import FoldsTask
@@ -75,6 +76,10 @@ class TemplatesTask(FoldsTask):
             return super().store_parts()
         digest = sha256(Path(self.histograms).read_bytes()).hexdigest()[:8]
         return (self.version, f"published-{digest}", self.get_task_family())
+
+    def sandbox_paths(self) -> Iterable[Path]:
+        """Where the published histograms are as well."""
+        return (*super().sandbox_paths(), *(places_of([Path(self.histograms)]) if self.histograms else ()))
 
     @untracked
     def histogram_requires(self) -> dict[str, MergeHistograms]:

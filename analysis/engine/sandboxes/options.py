@@ -1,4 +1,4 @@
-"""The parameter of tasks that says what they run in. It changes no result."""
+"""What tasks say of their sandbox: which one it is, a parameter that changes no result, and what has to be visible there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import luigi
 from luigi.parameter import ParameterVisibility
 
 from analysis.engine.sandboxes.settings import check_name
+
+_DEEPEST = 3
+"""Parts of the path of a file in ``/`` or in a directory of it."""
+_OF_IMAGES = {Path("/var/tmp"), Path("/dev/shm")}
 
 
 class SandboxedTask(law.Task):  # type: ignore[misc]
@@ -39,3 +43,15 @@ class SandboxedTask(law.Task):  # type: ignore[misc]
     def sandbox_env(self) -> Mapping[str, str]:
         """More variables for the sandbox of this task."""
         return {}
+
+
+def places_of(files: Iterable[Path]) -> list[Path]:
+    """What shows files in a container: their directories, and those where links lead to.
+
+    A directory that every image has is not among them: the files of ``/tmp`` are shown one by one.
+
+    Args:
+        files: of this machine, there or not.
+    """
+    found = {place for path in files for place in (path.absolute(), path.resolve())}
+    return sorted({path if len(path.parts) <= _DEEPEST or path.parent in _OF_IMAGES else path.parent for path in found})

@@ -25,9 +25,6 @@ _CREDENTIALS = ("X509_USER_CERT", "X509_USER_KEY", "X509_CERT_DIR", "SSL_CERT_FI
 """What names files that stay as they are; of proxies and tokens there are copies (:mod:`.credentials`)."""
 _SYSTEM = ("/etc/grid-security", "/etc/pki/ca-trust", "/cvmfs")
 """Where the certificates of authorities are, and software."""
-_DEEPEST = 3
-"""Parts of the path of a file in ``/`` or in a directory of it."""
-_OF_IMAGES = {Path("/var/tmp"), Path("/dev/shm")}
 
 
 def mounts(task: AnalysisTask, sandbox: Sandbox, search: Iterable[str]) -> list[Mount]:
@@ -56,18 +53,6 @@ def mounts(task: AnalysisTask, sandbox: Sandbox, search: Iterable[str]) -> list[
     result = [Mount(path, rw) for path, rw in sorted(found.items()) if not _is_covered(path, rw, found)]
     check_outputs(task, sandbox, result)
     return result
-
-
-def places_of(files: Iterable[Path]) -> list[Path]:
-    """What shows files in a container: their directories, and those where links lead to.
-
-    A directory that every image has is not among them: the files of ``/tmp`` are shown one by one.
-
-    Args:
-        files: of this machine, there or not.
-    """
-    found = {place for path in files for place in (path.absolute(), path.resolve())}
-    return sorted({path if len(path.parts) <= _DEEPEST or path.parent in _OF_IMAGES else path.parent for path in found})
 
 
 def check_outputs(task: AnalysisTask, sandbox: Sandbox, mounted: Iterable[Mount]) -> None:

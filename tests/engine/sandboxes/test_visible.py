@@ -12,9 +12,10 @@ from law.config import Config
 from analysis.engine.errors import ParameterError
 from analysis.engine.sandboxes.base import SandboxError
 from analysis.engine.sandboxes.docker import DockerSandbox
-from analysis.engine.sandboxes.visible import REPOSITORY, mounts, places_of
+from analysis.engine.sandboxes.options import places_of
+from analysis.engine.sandboxes.visible import REPOSITORY, mounts
 from analysis.engine.task import AnalysisTask
-from analysis.tasks import IndexFiles
+from analysis.tasks import BuildModel, IndexFiles
 from tests.engine.sandboxes.sandbox_toys import OutsideToy, SandboxToy
 from tests.engine.sandboxes.test_settings import Write, config
 
@@ -248,3 +249,10 @@ def test_a_campaign_shows_its_files(tmp_path: Path) -> None:
     assert set(task.sandbox_paths()) == {tmp_path / "data", tmp_path / "absent"}
     assert seen(tmp_path, task) == {"data": False, "home": True, "store": True}
     assert set(IndexFiles(campaign="demo", dataset="ttbar").sandbox_paths()) == set()
+
+
+def test_published_histograms_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "histograms.json").write_text("{}")
+    task = BuildModel(histograms=str(tmp_path / "published" / "histograms.json"))
+    assert seen(tmp_path, task) == {"published": False, "home": True, "store": True}
