@@ -1,4 +1,4 @@
-"""What tasks say of their sandbox: which one it is, a parameter that changes no result, and what has to be visible there."""
+"""What tasks say of their sandbox: which one it is, which changes no result, and what has to be visible in it."""
 
 from __future__ import annotations
 
