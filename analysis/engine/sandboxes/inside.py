@@ -1,7 +1,7 @@
 """The first process in a sandbox: ``python -P .../inside.py DIRECTORY``.
 
-It has imported what every task needs, and forks a process for each task that it is asked to run, by whoever connects to
-its socket. A task ends when the process that asked for it says so, or is gone, which the end of the connection tells.
+It has imported what tasks need, and forks a process for each task that it is asked to run, by whoever connects to its
+socket. A task ends when the process that asked for it says so, or is gone, which the end of the connection tells.
 The sandbox ends when the run is over: a lock on the file ``life`` is held as long as any process of the run lives; the
 kernel frees the lock whatever they die of, and tells it also through the wall of a container.
 """
@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def main(directory: Path) -> int:
     tree.adopt_orphans()
     supervisor = _Supervisor(directory, setup["patience"])
     with suppress(Exception):  # it is tried again for each task, which tells of it
-        _preload()
+        _load_engine()
     try:
         supervisor.serve()
     finally:
@@ -58,13 +58,20 @@ def main(directory: Path) -> int:
     return 0
 
 
-def _preload() -> None:
+def _load_engine() -> None:
     """Import what all tasks need."""
     from analysis.engine.backends.runner import import_law
 
     import_law()
     for name in ("analysis.engine.session", "analysis.engine.workflow", "analysis.engine.sandboxes.worker"):
         importlib.import_module(name)
+
+
+def _load(modules: Iterable[str]) -> None:
+    """Import what a task imports, once for all tasks."""
+    for name in modules:
+        with suppress(Exception):  # it is tried again by the task, which tells of it
+            importlib.import_module(name)
 
 
 class _Worker:
@@ -143,10 +150,12 @@ class _Supervisor:
             self._end_all()
             self._enders.append(connection)  # which ends with this process
             return
+        request = json.loads(line)
+        _load(request["preload"])
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         pid = os.fork()
         if pid == 0:
-            self._work(line, streams, connection)
+            self._work(request, streams, connection)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         for stream in streams:
             os.close(stream)
@@ -155,7 +164,7 @@ class _Supervisor:
         if self._is_ending:
             self._end(pid)
 
-    def _work(self, line: bytes, streams: list[int], connection: socket.socket) -> None:
+    def _work(self, request: dict[str, Any], streams: list[int], connection: socket.socket) -> None:
         """The process that runs the task; never returns."""
         code = 1
         try:
@@ -172,7 +181,7 @@ class _Supervisor:
             tree.take_children_along()  # helpers of workflows
             from analysis.engine.sandboxes.worker import work
 
-            code = work(connection, json.loads(line))
+            code = work(connection, request)
         except BaseException:  # the worker tells of all errors but its own
             sys.excepthook(*sys.exc_info())
         finally:

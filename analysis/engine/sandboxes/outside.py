@@ -206,6 +206,7 @@ def _request(task: AnalysisTask, sandbox: Sandbox, is_known: bool) -> dict[str, 
         "identities": _identities,
         "files": carried.carried(),
         "wanted": wanted,
+        "preload": () if wanted else task.preload,  # which may fail in one that is not known yet
     }
 
 

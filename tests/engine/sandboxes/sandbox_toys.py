@@ -18,6 +18,8 @@ from analysis.engine.task import AnalysisTask
 from analysis.engine.workflow import AnalysisWorkflow
 
 FOREVER = 600
+LOADED = "colorsys"
+"""A module that nobody else imports."""
 
 
 class OddError(Exception):
@@ -45,6 +47,7 @@ class Deeds:
             "variables": dict(os.environ),
             "user": [os.getuid(), os.getgid()],
             "argv": sys.orig_argv,
+            "loaded": LOADED in sys.modules,
         }
 
     def do_value(self) -> None:
@@ -91,6 +94,7 @@ class SandboxToy(AnalysisTask, Deeds):
 
     exclude_index = True
     pinned_list = "columnar"
+    preload = (LOADED,)
     what = luigi.Parameter(default="see")
     place = luigi.Parameter(default="", significant=False)
     path_parameters = AnalysisTask.path_parameters | {"what"}

@@ -42,6 +42,13 @@ def test_tasks_share_it(box: Box) -> None:
     assert [found["variables"].get("LEFT_BEHIND") for found in seen] == [None, None]
 
 
+def test_what_tasks_import_is_loaded_once(box: Box) -> None:
+    """Before they are forked; not for the first one, which looks whether all is there."""
+    box.succeed("SandboxPair")
+    seen = {path.parent.parent.name: json.loads(path.read_text()) for path in box.store.rglob("seen.json")}
+    assert {name: found["loaded"] for name, found in seen.items()} == {"SandboxToy": False, "SandboxPair": True}
+
+
 def test_processes_share_it(box: Box) -> None:
     """Luigi has one for each task if there are several workers."""
     box.succeed("SandboxPair", "--workers", "2")

@@ -21,7 +21,7 @@ from analysis.engine.sandboxes.supervisors import Setup
 from tests.chain import REPOSITORY
 from tests.engine.sandboxes.runs import SOON, until
 
-NOTHING: dict[str, Any] = {"wanted": None}
+NOTHING: dict[str, Any] = {"wanted": None, "preload": []}
 """A request that names no task, so that the worker answers with an error."""
 
 
