@@ -187,12 +187,13 @@ def _request(task: AnalysisTask, sandbox: Sandbox, is_known: bool) -> dict[str, 
 
     argv, modules = given()
     cls = type(task)
+    modules = tuple(dict.fromkeys((cls.__module__, *modules)))
     wanted = None
     if not is_known:
         pins = probe.pinned_versions(pinned_list(sandbox.software)) if sandbox.software else {}
         wanted = probe.Wanted(str(sandbox), pins, tuple(_places(task)))
     return {
-        "modules": list(dict.fromkeys((cls.__module__, *modules))),
+        "modules": modules,
         "family": task.get_task_family(),
         "parameters": {
             name: parameter.serialize(getattr(task, name))
@@ -206,7 +207,8 @@ def _request(task: AnalysisTask, sandbox: Sandbox, is_known: bool) -> dict[str, 
         "identities": _identities,
         "files": carried.carried(),
         "wanted": wanted,
-        "preload": () if wanted else task.preload,  # which may fail in one that is not known yet
+        # not where it is still to be seen whether all is there: the task is to tell what is missing
+        "preload": () if wanted else (*modules, *task.preload),
     }
 
 
