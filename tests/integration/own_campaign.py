@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +52,7 @@ def write_files(folder: Path) -> dict[str, list[Path]]:
     return made
 
 
-@contextmanager
-def own(folder: Path, files: dict[str, list[str]], **variables: str) -> Iterator[Own]:
+def own(folder: Path, files: dict[str, list[str]], **variables: str) -> Own:
     """Run all of it here.
 
     Args:
@@ -69,7 +67,7 @@ def own(folder: Path, files: dict[str, list[str]], **variables: str) -> Iterator
             patch.setenv(name, value)
         patch.chdir(folder)
         Law(folder / "store", folder / "law_home").succeed("Report", "--campaign", NAME, "--workers", "2")
-    yield Own(text, folder / "store")
+    return Own(text, folder / "store")
 
 
 @pytest.fixture(scope="session")
@@ -81,11 +79,10 @@ def own_files(testbed: Testbed) -> Iterator[dict[str, list[Path]]]:
 
 
 @pytest.fixture(scope="session")
-def own_on_disk(own_files: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+def own_on_disk(own_files: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory) -> Own:
     """A campaign of files on a disk."""
     files = {dataset: list(map(str, paths)) for dataset, paths in own_files.items()}
-    with own(tmp_path_factory.mktemp("own"), files) as made:
-        yield made
+    return own(tmp_path_factory.mktemp("own"), files)
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +97,5 @@ def own_on_server(
         for path in paths:
             shutil.copy(path, disk)
             files.setdefault(dataset, []).append(storage.url("xrd-open", DAVS.protocol, f"{name}/{path.name}"))
-    with own(tmp_path_factory.mktemp("own"), files, **storage.variables) as made:
-        yield made
+    yield own(tmp_path_factory.mktemp("own"), files, **storage.variables)
     shutil.rmtree(disk)

@@ -15,6 +15,7 @@ from analysis.engine.sandboxes.settings import check_name
 _DEEPEST = 3
 """Parts of the path of a file in ``/`` or in a directory of it."""
 _OF_IMAGES = {Path("/var/tmp"), Path("/dev/shm")}
+"""Deeper ones that every image has."""
 
 
 class SandboxedTask(law.Task):  # type: ignore[misc]
